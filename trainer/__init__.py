@@ -1,0 +1,1 @@
+"""Training and evaluation: everything that needs gradients. Imports the engine's library only."""
