@@ -22,88 +22,189 @@ _BODY_SIDE = re.compile(
 
 # Actions that one word, or a few words in order, give away. Searched in the whole caption.
 _RULES: dict[str, str] = {
-    "walk": r"strut\w*|stamp(?:s|ing)|walk\w*|stroll\w*|ambl(?:es?|ing)|strid(?:es?|ing)|strode|march\w*|pac(?:es|ing)\b(?! of)"
-    r"|wander\w*|saunter\w*|stalk\w*|prowl\w*|plod\w*|trudg\w*|swagger(?:s|ed)?|gait|heads? (?:off|away|straight)"
-    r"|on foot|limp\w*|waddl\w*|shuffl\w*|trip along|travels?|advances?|makes? (?:his|her|their) way"
-    r"|(?:takes?|took|taking|with|in|makes?|making) (?:\w+[ -]){0,4}(?:steps|strides)"
-    r"|(?:steps?|stepping|goes|moves|moving|going|comes|heads|heading)(?: \w+){0,2} (?:forward|ahead|along)"
-    r"|(?:goes|moves) (?:straight )?(?:on|off)|moves? (?:\w+ ){0,2}diagonally|corner|on tiptoe|tiptoes",
-    "run": r"runs?|running|ran|jog\w*|sprint\w*|dash(?:es|ed|ing)?|rush(?:es|ed|ing)?|races?|hurr(?:y|ies|ied)"
-    r"|gallop\w*|trots?|at a run|run-up|charges?",
-    "jump": r"jump\w*|leap\w*|bound(?:s|ing)|hops?|hopping|hopped|hopscotch|springs? (?:up|forward|off|into|high|across)"
-    r"|skips?|skipping|vaults?|airborne|takeoff|lands? on",
+    "walk": (
+        r"strut\w*|stamp(?:s|ing)|walk\w*|stroll\w*|ambl(?:es?|ing)|strid(?:es?|ing)|strode"
+        r"|march\w*|pac(?:es|ing)\b(?! of)|wander\w*|saunter\w*|stalk\w*|prowl\w*|plod\w*"
+        r"|trudg\w*|swagger(?:s|ed)?|gait|heads? (?:off|away|straight)|on foot|limp\w*"
+        r"|waddl\w*|shuffl\w*|trip along|travels?|advances?|makes? (?:his|her|their) way"
+        r"|(?:takes?|took|taking|with|in|makes?|making) (?:\w+[ -]){0,4}(?:steps|strides)"
+        r"|(?:steps?|stepping|goes|moves|moving|going|comes|heads"
+        r"|heading)(?: \w+){0,2} (?:forward|ahead|along)"
+        r"|(?:goes|moves) (?:straight )?(?:on|off)|moves? (?:\w+ ){0,2}diagonally|corner"
+        r"|on tiptoe|tiptoes"
+    ),
+    "run": (
+        r"runs?|running|ran|jog\w*|sprint\w*|dash(?:es|ed|ing)?|rush(?:es|ed|ing)?|races?"
+        r"|hurr(?:y|ies|ied)|gallop\w*|trots?|at a run|run-up|charges?"
+    ),
+    "jump": (
+        r"jump\w*|leap\w*|bound(?:s|ing)|hops?|hopping|hopped|hopscotch"
+        r"|springs? (?:up|forward|off|into|high|across)|skips?|skipping|vaults?|airborne"
+        r"|takeoff|lands? on"
+    ),
     "kick": r"kick\w*|roundhouse",
-    "punch": r"punch\w*|jabs?|uppercut\w*|hook(?:s|ed)? (?:punch|with)|box(?:es|ing)|boxers?|strikes?|striking|thrusts? (?:the |a |one |both |\w+ )?(?:left |right )?(?:fist|hand)s?"
-    r"|hits?|hitting|haymaker|cross punch|left hook|right hook|slaps?|elbow strike|knife-hand|blow",
-    "dance": r"danc\w+|toprock|footwork|floor moves|freeze|salsa|ballet|pirouett\w*|arabesque|waltz\w*|charleston|twist dance|breakdance\w*|pli[eé]\w*"
-    r"|cabriole|attitude turn|grooves?|grooving|jet[eé]s?|moonwalk\w*|indian dance|cha-cha|to (?:the )?(?:music|beat)"
-    r"|musical|bounc\w+ to",
+    "punch": (
+        r"punch\w*|jabs?|uppercut\w*|hook(?:s|ed)? (?:punch|with)|box(?:es|ing)|boxers?"
+        r"|strikes?|striking"
+        r"|thrusts? (?:the |a |one |both |\w+ )?(?:left |right )?(?:fist|hand)s?|hits?"
+        r"|hitting|haymaker|cross punch|left hook|right hook|slaps?|elbow strike|knife-hand"
+        r"|blow"
+    ),
+    "dance": (
+        r"danc\w+|toprock|footwork|floor moves|freeze|salsa|ballet|pirouett\w*|arabesque"
+        r"|waltz\w*|charleston|twist dance|breakdance\w*|pli[eé]\w*|cabriole|attitude turn"
+        r"|grooves?|grooving|jet[eé]s?|moonwalk\w*|indian dance|cha-cha"
+        r"|to (?:the )?(?:music|beat)|musical|bounc\w+ to"
+    ),
     "sit": r"chair|sits?|sitting|sat|seated|takes? a seat|seat",
-    "crouch": r"crouch\w*|squat\w*|duck(?:s|ed|ing)?|hunker\w*|stoop\w*|bent-knee\w*|knees (?:deeply )?bent"
-    r"|bends? (?:the |both |his |her |their )?knees|sinks? (?:down|low|deep|into)|(?:stays?|keeps?|moves|walks) low"
-    r"|low (?:stance|pose|position|crouch)|deep (?:stance|lunge|squat)|dips?",
+    "crouch": (
+        r"crouch\w*|squat\w*|duck(?:s|ed|ing)?|hunker\w*|stoop\w*|bent-knee\w*"
+        r"|knees (?:deeply )?bent|bends? (?:the |both |his |her |their )?knees"
+        r"|sinks? (?:down|low|deep|into)|(?:stays?|keeps?|moves|walks) low"
+        r"|low (?:stance|pose|position|crouch)|deep (?:stance|lunge|squat)|dips?"
+    ),
     "sneak": r"sneak\w*|creep\w*|crept|tiptoe\w*|stealth\w*|prowl\w*|stalk\w*|quietly",
     "kneel": r"kneel\w*|knelt|on (?:one|both|the (?:left|right)) knees?",
     "crawl": r"crawl\w*|all fours|hands and knees",
     "float": r"float\w*|hover\w*|levitat\w*|treads? water|meditat\w*",
     "shoot": r"pistol|handgun|gun|reloads?|aims?|magazine",
-    "climb": r"climb\w*|ladder|clambers?|rungs?|stairs?|stairway|staircase|steps? up (?:on|onto)|upstairs|descend\w*|hoists?"
-    r"|pulls? (?:\w+ ){0,2}up (?:on|onto)|scal(?:es|ing)",
-    "hang": r"bars?|hangs? from|hanging (?:from|by|on)|trapeze|playground|monkey|pull-?ups?|swings? (?:back and forth )?(?:from|under|along|hand over hand)|hand over hand"
-    r"|dangl\w+|brachiat\w+",
-    "stand_up": r"(?:stands?|standing|stood) up|(?:gets?|rises?|rising|rose|straightens?|comes?|straightened) (?:\w+ ){0,2}(?:up|upright)\b(?! on)"
-    r"|rises?|rising|gets? (?:back )?(?:on(?:to)?|to) (?:\w+ )?feet|upright again",
-    "lie": r"lies|lying|lays? down|lie down|on (?:the|their|his|her) (?:back|stomach|belly)\b|flat on|prone|supine|sleep\w*",
-    "fall": r"slips?|falls? (?:down|over|to|back|forward|on|flat)|collaps\w+|stumbl\w*|trips? (?:over|and)|stagger\w*|topples?"
-    r"|dies|death|drops? to (?:the )?(?:ground|floor|knees)|knocked|staggers?",
-    "throw": r"throw(?:s|n|ing)?(?! (?:\w+ ){0,3}(?:punch|jab|kick|hook|uppercut|hand|arm)\w*)|threw|toss\w*|pitch(?:es|ing)|hurl\w*|lobs?|shoots?|shooting|casts?"
-    r"|bowls?|serves?|flings?",
+    "climb": (
+        r"climb\w*|ladder|clambers?|rungs?|stairs?|stairway|staircase|steps? up (?:on|onto)"
+        r"|upstairs|descend\w*|hoists?|pulls? (?:\w+ ){0,2}up (?:on|onto)|scal(?:es|ing)"
+    ),
+    "hang": (
+        r"bars?|hangs? from|hanging (?:from|by|on)|trapeze|playground|monkey|pull-?ups?"
+        r"|swings? (?:back and forth )?(?:from|under|along|hand over hand)|hand over hand"
+        r"|dangl\w+|brachiat\w+"
+    ),
+    "stand_up": (
+        r"(?:stands?|standing|stood) up"
+        r"|(?:gets?|rises?|rising|rose|straightens?|comes?|straightened) (?:\w+ ){0,2}(?:up"
+        r"|upright)\b(?! on)"
+        r"|rises?|rising|gets? (?:back )?(?:on(?:to)?|to) (?:\w+ )?feet|upright again"
+    ),
+    "lie": (
+        r"lies|lying|lays? down|lie down|on (?:the|their|his|her) (?:back|stomach|belly)\b"
+        r"|flat on|prone|supine|sleep\w*"
+    ),
+    "fall": (
+        r"slips?|falls? (?:down|over|to|back|forward|on|flat)|collaps\w+|stumbl\w*"
+        r"|trips? (?:over|and)|stagger\w*|topples?|dies|death"
+        r"|drops? to (?:the )?(?:ground|floor|knees)|knocked|staggers?"
+    ),
+    "throw": (
+        r"throw(?:s|n|ing)?(?! (?:\w+ ){0,3}(?:punch|jab|kick|hook|uppercut|hand|arm)\w*)"
+        r"|threw|toss\w*|pitch(?:es|ing)|hurl\w*|lobs?|shoots?|shooting|casts?|bowls?"
+        r"|serves?|flings?"
+    ),
     "catch": r"catch\w*|caught|receives?",
     "dribble": r"dribbl\w*|basketball|bounces? (?:a|the) ball",
-    "swing": r"golf\w*|bats?|racket|tennis|baseball|club|swings? (?:a|the|at) (?:\w+ )?(?:club|bat|racket|ball|axe|hammer|sword)"
-    r"|chops?|chopping|axe",
+    "swing": (
+        r"golf\w*|bats?|racket|tennis|baseball|club"
+        r"|swings? (?:a|the|at) (?:\w+ )?(?:club|bat|racket|ball|axe|hammer|sword)|chops?"
+        r"|chopping|axe"
+    ),
     "slash": r"sword\w*|slash\w*|swordplay|stabs?|cuts?|blade|katana|spear|knife",
-    "fight": r"karat\w*|martial|fight\w*|guard|blocks?|blocking|parr(?:y|ies)|kung|stance|spar(?:s|ring)|fencing|self-defen[cs]e"
-    r"|fists",
-    "flip": r"cartwheel\w*|somersault\w*|flips?|handspring\w*|handstand\w*|backflip|acrobat\w*|tumbl\w+|round-?off"
-    r"|dive-?roll|forward roll|rolls? (?:over|forward|onto|backward\w*|on|to)|roll|upside down",
+    "fight": (
+        r"karat\w*|martial|fight\w*|guard|blocks?|blocking|parr(?:y|ies)|kung|stance"
+        r"|spar(?:s|ring)|fencing|self-defen[cs]e|fists"
+    ),
+    "flip": (
+        r"cartwheel\w*|somersault\w*|flips?|handspring\w*|handstand\w*|backflip|acrobat\w*"
+        r"|tumbl\w+|round-?off|dive-?roll|forward roll"
+        r"|rolls? (?:over|forward|onto|backward\w*|on|to)|roll|upside down"
+    ),
     "dive": r"dives?|diving|slides? (?:in|on|along|to)|swims?|swimming",
-    "balance": r"balanc\w*|tightrope|beam|on (?:one|a single|the (?:left|right)) (?:leg|foot)|one-legged|wobbl\w*",
-    "stretch": r"stretch(?:es|ing)|yoga|warms? up|warm-up|toe touch|touches? (?:the |their |his |her )?toes|side bends?",
+    "balance": (
+        r"balanc\w*|tightrope|beam|on (?:one|a single|the (?:left|right)) (?:leg|foot)"
+        r"|one-legged|wobbl\w*"
+    ),
+    "stretch": (
+        r"stretch(?:es|ing)|yoga|warms? up|warm-up|toe touch"
+        r"|touches? (?:the |their |his |her )?toes|side bends?"
+    ),
     "bow": r"bow|bows|bowed|bowing|curts\w+",
     "lunge": r"lung(?:es?|ing)|straddl\w*|splits?",
-    "pick_up": r"picks?|picking|lifts? (?:something|an? (?:object|box)|it) (?:up )?(?:from|off)|grabs?|reach(?:es|ing)? down|scoops?|gathers?|collects?",
-    "put_down": r"(?:puts?|sets?|places?) (?:\w+ ){1,3}(?:down|on (?:a|the))(?= on|$| in| at| to)",
-    "reach": r"reach(?:es|ing)?|(?:extends?|moves?) the (?:left|right) hand|stretch(?:es)? out|points?|pointing|offers?",
+    "pick_up": (
+        r"picks?|picking|lifts? (?:something|an? (?:object|box)|it) (?:up )?(?:from|off)"
+        r"|grabs?|reach(?:es|ing)? down|scoops?|gathers?|collects?"
+    ),
+    "put_down": (
+        r"(?:puts?|sets?|places?) (?:\w+ ){1,3}(?:down|on (?:a|the))(?= on|$| in| at| to)"
+    ),
+    "reach": (
+        r"reach(?:es|ing)?|(?:extends?|moves?) the (?:left|right) hand|stretch(?:es)? out"
+        r"|points?|pointing|offers?"
+    ),
     "push": r"push(?:es|ing)?|shov(?:es|ing)|presses|pressing",
     "pull": r"pull(?:s|ing)?|drags?|tugs?",
     "carry": r"carr(?:y|ies|ying)",
     "drink": r"drink\w*|sips?|eats?|eating|cup|bottle",
-    "wash": r"wash\w*|wip(?:es|ing)|scrub\w*|sweep(?:s|ing)? the floor|mop\w*|window|polish\w*",
-    "beckon": r"yells?|scratch\w*|torch|angry pose|beckon\w*|calls? (?:\w+ )?over|come here|gestur\w+|please-go-ahead|guid(?:e|es|ing)|directs?|traffic|signal\w*|salut\w+|shows? (?:\w+ ){0,3}(?:the way|in)|calls|mouth|summons?"
-    r"|ushers?|invit\w+|shrugs?|claps?|clapping|applau\w+|talk\w*|speak\w*|nods?|threaten\w*",
-    "look": r"looks? (?:around|over|about|back|up|down|left|right)|looking (?:around|over|about|up|down)|peer(?:s|ing)?|scan(?:s|ning)",
-    "sway": r"sway\w*|rock(?:s|ing)?|shifts? (?:\w+ )?weight|shifting (?:\w+ )?weight|bob(?:s|bing)?|bounc(?:es|ing)",
-    "backward": r"backwards?|in reverse|back(?:s|ed|ing) (?:up|away|off)|retreat\w*|walks? back(?! and forth)"
-    r"|steps? back(?!\w| and forth| onto| into| up| down)|moonwalk\w*|reverses?|rearward",
-    "sideways": r"sideways|side-?steps?|side-?stepping|laterally|grapevine|crab\w*|side to side step|steps? to the side"
-    r"|facing forward(?:s)?(?: and)? (?:walks?|walked|steps?|moves?)|without turning"
-    r"|(?:walks?|moves?|steps?|walked|shuffles?) (?:\w+ ){0,2}to the (?:left|right) (?:side|sideways)",
-    "circle": r"circles?|circling|circular\w*|loops?|looping|figure[- ](?:of[- ])?eight|figure-8|curv(?:es?|ing|ed)|arcs?|arcing|veer\w*|semicircle|ring",
+    "wash": (r"wash\w*|wip(?:es|ing)|scrub\w*|sweep(?:s|ing)? the floor|mop\w*|window|polish\w*"),
+    "beckon": (
+        r"yells?|scratch\w*|torch|angry pose|beckon\w*|calls? (?:\w+ )?over|come here"
+        r"|gestur\w+|please-go-ahead|guid(?:e|es|ing)|directs?|traffic|signal\w*|salut\w+"
+        r"|shows? (?:\w+ ){0,3}(?:the way|in)|calls|mouth|summons?|ushers?|invit\w+|shrugs?"
+        r"|claps?|clapping|applau\w+|talk\w*|speak\w*|nods?|threaten\w*"
+    ),
+    "look": (
+        r"looks? (?:around|over|about|back|up|down|left|right)"
+        r"|looking (?:around|over|about|up|down)|peer(?:s|ing)?|scan(?:s|ning)"
+    ),
+    "sway": (
+        r"sway\w*|rock(?:s|ing)?|shifts? (?:\w+ )?weight|shifting (?:\w+ )?weight"
+        r"|bob(?:s|bing)?|bounc(?:es|ing)"
+    ),
+    "backward": (
+        r"backwards?|in reverse|back(?:s|ed|ing) (?:up|away|off)|retreat\w*"
+        r"|walks? back(?! and forth)|steps? back(?!\w| and forth| onto| into| up| down)"
+        r"|moonwalk\w*|reverses?|rearward"
+    ),
+    "sideways": (
+        r"sideways|side-?steps?|side-?stepping|laterally|grapevine|crab\w*|side to side step"
+        r"|steps? to the side|facing forward(?:s)?(?: and)? (?:walks?|walked|steps?|moves?)"
+        r"|without turning"
+        r"|(?:walks?|moves?|steps?|walked|shuffles?) (?:\w+ ){0,2}to the (?:left|right) (?:side"
+        r"|sideways)"
+    ),
+    "circle": (
+        r"circles?|circling|circular\w*|loops?|looping|figure[- ](?:of[- ])?eight|figure-8"
+        r"|curv(?:es?|ing|ed)|arcs?|arcing|veer\w*|semicircle|ring"
+    ),
     "diagonal": r"diagonal\w*|slant\w*|at an angle",
-    "stand": r"stand(?:s|ing)? (?:still|in place|quietly|there|motionless|idle|idly|relaxed|normally|on the spot)|idle|waits?"
-    r"|stays? (?:still|in place)|stands(?! up)|motionless|breath\w*|stands upright",
-    "raise_leg": r"(?:lifts?|raises?|lifting|raising|bends?|brings?|pulls?) (?:\w+ ){0,2}(?:knees?|legs?|foot)|high knees|knee raise"
-    r"|(?:leg|knee|foot) (?:is )?(?:raised|lifted|swung)|swings? (?:the |a |one |his |her |both )?(?:left |right )?legs?",
+    "stand": (
+        r"stand(?:s|ing)? (?:still|in place|quietly|there|motionless|idle|idly|relaxed|normally"
+        r"|on the spot)"
+        r"|idle|waits?|stays? (?:still|in place)|stands(?! up)|motionless|breath\w*"
+        r"|stands upright"
+    ),
+    "raise_leg": (
+        r"(?:lifts?|raises?|lifting|raising|bends?|brings?|pulls?) (?:\w+ ){0,2}(?:knees?|legs?"
+        r"|foot)"
+        r"|high knees|knee raise|(?:leg|knee|foot) (?:is )?(?:raised|lifted|swung)"
+        r"|swings? (?:the |a |one |his |her |both )?(?:left |right )?legs?"
+    ),
     "uneven": r"rough|terrain|uneven|obstacle\w*|steps? over|ducks? under|bent underneath",
-    "swing_arms": r"(?:swings?|swinging|circles?|rotates?|windmills?|flaps?|circling) (?:\w+ ){0,2}arms?|arms? (?:swing\w*|circl\w+|rotat\w+)|jumping jacks?"
-    r"|swings? (?:the |both |his |her |their )?(?:hands|fists)",
-    "spread_arms": r"arms? (?:\w+ ){0,2}(?:out|spread|open|wide|stretched|apart)|(?:spreads?|opens?|extends?) (?:\w+ ){0,2}arms?|arms? held",
+    "swing_arms": (
+        r"(?:swings?|swinging|circles?|rotates?|windmills?|flaps?|circling) (?:\w+ ){0,2}arms?"
+        r"|arms? (?:swing\w*|circl\w+|rotat\w+)|jumping jacks?"
+        r"|swings? (?:the |both |his |her |their )?(?:hands|fists)"
+    ),
+    "spread_arms": (
+        r"arms? (?:\w+ ){0,2}(?:out|spread|open|wide|stretched|apart)"
+        r"|(?:spreads?|opens?|extends?) (?:\w+ ){0,2}arms?|arms? held"
+    ),
     "hop": r"hops?|hopping|hopped|on one (?:leg|foot)",
-    "animal": r"monkey|chicken|bear|gorilla|ape|snake|elephant|cat|dog|dinosaur|penguin|duck walk|horse|bird|zombie|animal|mummy|dragon|robot",
+    "animal": (
+        r"monkey|chicken|bear|gorilla|ape|snake|elephant|cat|dog|dinosaur|penguin|duck walk"
+        r"|horse|bird|zombie|animal|mummy|dragon|robot"
+    ),
     "twist": r"twist\w*",
-    "bend": r"bends? (?:\w+ ){0,2}(?:over|down|forward|at|sideways)|leans?|leaning|bending (?:over|forward|down)",
-}  # fmt: skip
+    "bend": (
+        r"bends? (?:\w+ ){0,2}(?:over|down|forward|at|sideways)|leans?|leaning"
+        r"|bending (?:over|forward|down)"
+    ),
+}
 _COMPILED = {name: re.compile(rf"\b(?:{rule})\b") for name, rule in _RULES.items()}
 
 _TURN = re.compile(
@@ -113,11 +214,14 @@ _TURN = re.compile(
 _BEND = re.compile(r"\b(?:curv\w+|veer\w*|circl\w+|arcs?|arcing|bends|loops?|looping|swerv\w*)\b")
 _TO_SIDE = re.compile(r"\b(?:walk|mov|step|shuffl|slid)\w* (?:\w+ ){0,3}(?:left|right)\b")
 _RAISE = re.compile(
-    r"\b(?:rais\w+|lift\w*|throws?|rises?|puts? (?:\w+ ){0,5}up|put up|(?:held|holds?|holding) (?:\w+ ){0,5}(?:up|high|overhead)"
-    r"|brings? (?:\w+ ){0,4}up|(?:goes|go|going) up|up in the air|upward|stretch\w* (?:\w+ ){0,4}up)\b"
-)  # fmt: skip
+    r"\b(?:rais\w+|lift\w*|throws?|rises?|puts? (?:\w+ ){0,5}up|put up|(?:held|holds?"
+    r"|holding) (?:\w+ ){0,5}(?:up|high|overhead)"
+    r"|brings? (?:\w+ ){0,4}up|(?:goes|go|going) up|up in the air|upward"
+    r"|stretch\w* (?:\w+ ){0,4}up)\b"
+)
 _WAVE = re.compile(
-    r"\b(?:wav(?:e|es|ed|ing)|say(?:s|ing)? (?:hello|hi|goodbye|bye)|greets?|greeting|(?:good)?bye(?:-bye)?|farewell)\b"
+    r"\b(?:wav(?:e|es|ed|ing)|say(?:s|ing)? (?:hello|hi|goodbye|bye)|greets?|greeting"
+    r"|(?:good)?bye(?:-bye)?|farewell)\b"
 )
 _LIMB = re.compile(r"\b(?:(left|right|both|two|its|the) )?(?:hands?|arms?)\b")
 
