@@ -1,0 +1,185 @@
+"""Runs lint, types and all tests; makes the environments first if need be.
+
+    python3 scripts/test.py                          everything, Blender tests under bpy 5.0
+    python3 scripts/test.py --blender all            … under every bpy wheel, as CI does
+    python3 scripts/test.py tests/engine -k rotation pytest's own arguments go through
+
+Exit code 0 when every step passed, 1 otherwise. Standard library only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import environment
+import environment_contents as contents
+
+ROOT = contents.ROOT
+COUNT = re.compile(r"(\d+) (passed|failed|skipped|deselected|xfailed|xpassed|warnings?|errors?)")
+NO_TESTS_COLLECTED = 5
+PLAIN_TIMEOUT_S = 15 * 60
+BLENDER_TIMEOUT_S = 6 * 60  # bpy may hang at exit; a hung run must not take the others along
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of the whole check."""
+
+    name: str
+    command: list[str]
+    timeout_s: float = 5 * 60
+    is_pytest: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a step went; `closing` is pytest's last line, or a word."""
+
+    step: Step
+    passed: bool
+    closing: str
+
+
+def main() -> int:
+    """Set up, run every step even after a failure, sum up."""
+    environment.require_python()
+    options, pytest_arguments = _parser().parse_known_args()
+    versions = _versions(options.blender)
+    parts = [contents.development_part(), *(contents.blender_part(one) for one in versions)]
+    environment.set_up(parts)
+    began = time.monotonic()
+    outcomes = [_run(step, bool(pytest_arguments)) for step in _steps(versions, pytest_arguments)]
+    return _sum_up(outcomes, time.monotonic() - began)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Run lint, types and all tests.",
+        epilog="Example: python3 scripts/test.py --blender all. "
+        "Every other argument goes to pytest, such as -k NAME or a folder of tests.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--blender",
+        default=contents.DEFAULT_BPY,
+        help=f"versions of the bpy wheel, with commas ({', '.join(contents.BPY_WHEELS)}), or all",
+    )
+    return parser
+
+
+def _versions(words: str) -> list[str]:
+    known = list(contents.BPY_WHEELS)
+    versions = known if words == "all" else [word.strip() for word in words.split(",")]
+    for version in versions:
+        if version not in known:
+            print(
+                f"--blender is {words!r}: needs all, or some of {', '.join(known)}", file=sys.stderr
+            )
+            sys.exit(2)
+    return versions
+
+
+def _steps(versions: list[str], pytest_arguments: list[str]) -> list[Step]:
+    python = str(environment.python_of(ROOT / ".venv"))
+    chosen = any((ROOT / word.split("::")[0]).exists() for word in pytest_arguments)
+    blender_folders = [] if chosen else ["tests/blender", "tests/end_to_end"]
+    steps = [
+        Step("lint", [python, "-m", "ruff", "check", "."]),
+        Step("format", [python, "-m", "ruff", "format", "--check", "."]),
+        Step("types", [python, "-m", "pyright"]),
+        Step("tests", [python, "-m", "pytest", *pytest_arguments], PLAIN_TIMEOUT_S, is_pytest=True),
+    ]
+    for version in versions:
+        bpy_python = str(environment.python_of(ROOT / f".venv-bpy-{version}"))
+        command = [bpy_python, "-m", "pytest", "-m", "blender", *blender_folders, *pytest_arguments]
+        steps.append(Step(f"bpy {version}", command, BLENDER_TIMEOUT_S, is_pytest=True))
+    return steps
+
+
+def _run(step: Step, chosen: bool) -> Outcome:
+    """Run one step with its output passed on; `chosen` tests may be none in this environment."""
+    print(f"\n##### {step.name}: {_shown(step.command)}", flush=True)
+    tail: collections.deque[str] = collections.deque(maxlen=1)
+    code, timed_out = _pass_through(step, tail)
+    closing = (
+        tail[0].strip("= \n") if tail and step.is_pytest else ("ok" if code == 0 else "failed")
+    )
+    if timed_out:
+        return Outcome(step, False, f"stopped after {step.timeout_s / 60:.0f} minutes")
+    passed = code == 0 or (step.is_pytest and chosen and code == NO_TESTS_COLLECTED)
+    return Outcome(step, passed, closing if code in (0, 1, NO_TESTS_COLLECTED) else f"exit {code}")
+
+
+def _pass_through(step: Step, tail: collections.deque[str]) -> tuple[int, bool]:
+    """Run the command, print its lines as they come, keep pytest's closing line in tail."""
+    process = subprocess.Popen(
+        step.command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        start_new_session=os.name != "nt",  # so that a hung child of a test goes with it
+    )
+    timed_out = threading.Event()
+    watch = threading.Timer(step.timeout_s, lambda: (timed_out.set(), _kill(process)))
+    watch.start()
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            if COUNT.search(line) and " in " in line:
+                tail.append(line)
+        return process.wait(), timed_out.is_set()
+    except KeyboardInterrupt:
+        _kill(process)
+        sys.exit(130)
+    finally:
+        watch.cancel()
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    if os.name == "nt":
+        process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _sum_up(outcomes: list[Outcome], seconds: float) -> int:
+    """Print a line per step, then one in pytest's form for the whole."""
+    print("\n##### summary")
+    totals: collections.Counter[str] = collections.Counter()
+    for outcome in outcomes:
+        print(
+            f"{'passed' if outcome.passed else 'FAILED'}  {outcome.step.name:9} {outcome.closing}"
+        )
+        if outcome.step.is_pytest:
+            for number, what in COUNT.findall(outcome.closing):
+                totals[what] += int(number)
+    failed_steps = [outcome.step.name for outcome in outcomes if not outcome.passed]
+    if failed_steps:
+        print(f"Failed: {', '.join(failed_steps)}")
+    counted = ", ".join(f"{number} {what}" for what, number in totals.items())
+    print(f"===== {counted or 'no tests'} in {seconds:.1f}s =====")
+    return 1 if failed_steps else 0
+
+
+def _shown(command: list[str]) -> str:
+    first = Path(command[0])
+    shown = str(first.relative_to(ROOT)) if first.is_relative_to(ROOT) else command[0]
+    return " ".join([shown, *command[1:]])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
