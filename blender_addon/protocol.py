@@ -61,19 +61,6 @@ class VersionError(ProtocolError):
     """The other side speaks another version of the protocol."""
 
 
-# --- messages: both ways -----------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ping:
-    """Answered at once by Pong, also while a job runs."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pong:
-    """The answer to Ping."""
-
-
 # --- messages: add-on to engine ----------------------------------------------------------
 
 
@@ -121,6 +108,11 @@ class CancelJob:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ping:
+    """Answered at once by Pong, also while a job runs."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Shutdown:
     """End the engine. Answered by EngineStopping, to every client."""
 
@@ -163,6 +155,11 @@ class Rejected:
 
     code: str
     message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pong:
+    """The answer to Ping."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +212,7 @@ class JobResult:
 class JobFailed:
     """The end of a job that could not be done.
 
-    code: "bad_request", "unknown_model", "bad_model", "queue_full", "internal".
+    code: "bad_request", "unknown_model", "bad_model", "out_of_memory", "queue_full", "internal".
     """
 
     job_id: str
@@ -255,20 +252,14 @@ Message: TypeAlias = (
     | EngineStopping
 )
 
-MESSAGE_TYPES: dict[str, type[Message]] = {
-    message_type.__name__: message_type for message_type in typing.get_args(Message)
-}
+MESSAGE_TYPES: dict[str, type[Message]] = {kind.__name__: kind for kind in typing.get_args(Message)}
 
 
 # --- frames ------------------------------------------------------------------------------
 
 
 def encode(message: Message) -> list[bytes]:
-    """Turn a message into its frames.
-
-    Raises:
-        ProtocolError: a value that decode would refuse.
-    """
+    """Turn a message into its frames; a ProtocolError refuses what decode would refuse."""
     name = type(message).__name__
     body: dict[str, object] = {}
     arrays: list[dict[str, object]] = []
@@ -409,14 +400,17 @@ def _from_json(value: object, hint: Any, name: str) -> object:
     # JSON has no NaN, but Python's reads one, and reads 1e999 as infinity.
     if isinstance(checked, float) and not math.isfinite(checked):
         raise ProtocolError(f"{name} is {checked}, needs a finite number")
+    # It also reads halves of surrogate pairs, which no file or log can be given later.
+    if isinstance(checked, str) and any("\ud800" <= letter <= "\udfff" for letter in checked):
+        raise ProtocolError(f"{name} has half a character, needs valid Unicode")
     return checked
 
 
 def _typed(value: object, expected: type[Expected], name: str) -> Expected:
     # Not isinstance: True is an int in Python, but never a frame count.
-    if type(value) is not expected:
-        raise ProtocolError(f"{name} is {type(value).__name__}, needs {expected.__name__}")
-    return value
+    if type(value) is expected:
+        return value
+    raise ProtocolError(f"{name} is {type(value).__name__}, needs {expected.__name__}")
 
 
 def _is_array(hint: object) -> bool:

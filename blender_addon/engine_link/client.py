@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
 from collections.abc import Callable, Iterator
 
 import zmq
@@ -123,6 +124,8 @@ def _connect(endpoint: str) -> zmq.Socket[bytes]:
     socket = zmq.Context.instance().socket(zmq.DEALER)
     socket.linger = 0
     socket.setsockopt(zmq.MAXMSGSIZE, protocol.MAX_FRAME_BYTES)
+    # With an id of its own it stays the same client to the engine, should the line break.
+    socket.setsockopt(zmq.ROUTING_ID, uuid.uuid4().hex.encode())
     # No limit: while Blender renders nothing is read here, and no result may get lost.
     socket.setsockopt(zmq.RCVHWM, 0)
     try:

@@ -1,0 +1,54 @@
+"""What the engine has, in the words of the protocol: motions and checkpoint headers."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from torch import Tensor
+
+from blender_addon import protocol
+from engine.checkpoint import CheckpointInfo
+from engine.methods.base import MAX_SECONDS
+from engine.motion.motion import Motion
+
+
+def motion_to_result(
+    motion: Motion, *, job_id: str, candidate: int, count: int
+) -> protocol.JobResult:
+    """A finished motion as the message that carries it."""
+    return protocol.JobResult(
+        job_id=job_id,
+        candidate=candidate,
+        count=count,
+        fps=float(motion.fps),
+        joint_names=list(motion.skeleton.joint_names),
+        parents=list(motion.skeleton.parents),
+        rest_offsets=np.asarray(motion.skeleton.rest_offsets, dtype=np.float32),
+        root_translation=_to_array(motion.root_translation),
+        local_rotations=_to_array(motion.local_rotations),
+        contacts=_to_array(motion.contacts),
+        provenance=json.dumps(dict(motion.provenance), allow_nan=False),
+        warnings=list(motion.warnings),
+    )
+
+
+def info_to_entry(info: CheckpointInfo, *, is_default: bool) -> protocol.ModelEntry:
+    """A checkpoint's header as an entry of Welcome."""
+    return protocol.ModelEntry(
+        name=info.name,
+        method=info.method,
+        accepts=sorted(info.accepts),
+        fps=float(info.fps),
+        licence=info.licence,
+        size_bytes=info.size_bytes,
+        model_hash=info.model_hash,
+        default=is_default,
+        max_seconds=float(MAX_SECONDS),
+        num_steps=int(info.sampling.get("num_steps", 0)),
+        guidance_scale=float(info.sampling.get("guidance_scale", 0.0)),
+    )
+
+
+def _to_array(tensor: Tensor) -> protocol.FloatArray:
+    return np.ascontiguousarray(tensor.detach().float().cpu().numpy())
