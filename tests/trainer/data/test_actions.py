@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.evaluation.actions import actions_of, same_action
+from trainer.data.actions import actions_of, same_action
 
 CAPTIONS = {
     "a person walks forward": {"walk"},
