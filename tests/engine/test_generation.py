@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from engine.device import choose_device
+from engine.generation import (
+    GenerationRequest,
+    draw_seed,
+    fit_frames,
+    generate,
+    model_frames,
+)
+from engine.methods.base import Cancelled, Prompt, RequestError
+from tests.fakes import FAKE_INFO, FakeMethod, sine_motion
+
+
+def make_request(**changes: object) -> GenerationRequest:
+    values = {"prompt": Prompt("a person walks"), "num_frames": 30, "fps": 30.0, "seed": 1}
+    return GenerationRequest(**(values | changes))  # type: ignore[arg-type]
+
+
+def ignore(step: int, num_steps: int) -> None:
+    del step, num_steps
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "fps", "expected"), [(1, 24, 1), (2, 20, 2), (25, 24, 21), (26, 24, 22)]
+)
+def test_the_model_makes_just_enough_frames(num_frames: int, fps: float, expected: int) -> None:
+    assert model_frames(num_frames, fps, 20.0) == expected
+
+
+@pytest.mark.parametrize("fps", [10.0, 23.976, 24.0, 29.97, 60.0, 120.0])
+@pytest.mark.parametrize("num_frames", [1, 2, 3, 47, 240])
+def test_every_rate_and_length_comes_out_exactly(num_frames: int, fps: float) -> None:
+    motion = sine_motion(model_frames(num_frames, fps, 20.0))
+    fitted = fit_frames(motion, num_frames, fps)
+    assert (fitted.num_frames, fitted.fps) == (num_frames, fps)
+    last = (num_frames - 1) / fps  # it walks 1 m/s along z
+    assert float(fitted.root_translation[-1, 2]) == pytest.approx(last, abs=1e-4)
+
+
+def test_the_models_own_rate_is_left_as_it_is() -> None:
+    motion = sine_motion(10)
+    assert fit_frames(motion, 10, 20.0) is motion
+
+
+def test_progress_counts_the_steps_of_all_candidates() -> None:
+    steps: list[tuple[int, int]] = []
+    method = FakeMethod(num_steps=2)
+    motions = list(generate(method, make_request(count=2), lambda s, n: steps.append((s, n))))
+    assert [motion.provenance["seed"] for motion in motions] == [1, 2]
+    assert steps == [(0, 4), (1, 4), (2, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_cancelled_passes_through() -> None:
+    def cancel(step: int, num_steps: int) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        list(generate(FakeMethod(), make_request(), cancel))
+
+
+def test_a_model_of_video_refuses_words() -> None:
+    method = FakeMethod(replace(FAKE_INFO, accepts=("video",)))
+    with pytest.raises(RequestError, match="makes motion from video, not from words"):
+        list(generate(method, make_request(), ignore))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_frames": 0},
+        {"num_frames": 60 * 30 + 1},
+        {"fps": 0.0},
+        {"fps": float("nan")},
+        {"count": 0},
+    ],
+)
+def test_numbers_that_cannot_be_served_are_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(RequestError):
+        make_request(**changes)
+
+
+def test_a_minute_is_served() -> None:
+    assert make_request(num_frames=60 * 30).num_frames == 1800
+
+
+def test_seeds_drawn_fit_blenders_fields() -> None:
+    seeds = {draw_seed() for _ in range(100)}
+    assert len(seeds) > 95
+    assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+def test_devices() -> None:
+    assert choose_device("cpu") == torch.device("cpu")
+    assert choose_device("auto").type in ("cpu", "cuda", "mps")
+    with pytest.raises(RequestError, match="needs one of this machine's: auto"):
+        choose_device("abacus")
