@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.motion.contacts import find_contacts
+from engine.motion.contacts import detect_contacts, foot_slide
 from engine.motion.skeleton import FOOT_JOINTS, SMPL_22
 
 Joints = NDArray[np.float32]
@@ -23,13 +23,11 @@ def foot_skate(joints: Joints, fps: float, contacts: Joints | None = None) -> tu
     Contacts are those of the motion itself unless given (T, 4). Counted are steps between two
     frames of which both are in contact. The slide is NaN where no foot ever is.
     """
-    if contacts is None:
-        contacts = find_contacts(torch.as_tensor(joints), fps).numpy()
-    planted = contacts > 0.5
-    held = planted[1:] & planted[:-1]
-    step = np.linalg.norm(np.diff(joints[:, FOOT_JOINTS][..., (0, 2)], axis=0), axis=-1)
-    slide = float(step[held].mean() * 1_000) if held.any() else float("nan")
-    return slide, float(planted.mean())
+    positions = torch.as_tensor(joints)
+    planted = detect_contacts(positions, fps) if contacts is None else torch.as_tensor(contacts)
+    slide = foot_slide(positions, planted, fps)
+    millimetres = slide.metres_per_frame * 1_000 if slide.contact_share > 0 else float("nan")
+    return millimetres, slide.contact_share
 
 
 def foot_skate_near_floor(joints: Joints, *, height: float = 0.05) -> float:
