@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from engine import __version__
 from engine.methods.base import (
+    MAX_SECONDS,
     Method,
     Prompt,
     Report,
@@ -80,15 +81,19 @@ def generate(method: Method, request: GenerationRequest, report: Report) -> Iter
 
 
 def model_frames(num_frames: int, fps: float, model_fps: float) -> int:
-    """The least number of frames at the model's rate that reach the result's last frame."""
-    return math.ceil((num_frames - 1) / fps * model_fps - 1e-6) + 1
+    """The least number of frames at the model's rate that the result can be made from.
+
+    They reach the time of the result's last frame, and last as long as the result does; but
+    never longer than MAX_SECONDS, where the last pose is held for less than a frame instead.
+    """
+    ratio = model_fps / fps
+    needed = max(_ceil((num_frames - 1) * ratio) + 1, _ceil(num_frames * ratio))
+    return min(needed, int(MAX_SECONDS * model_fps))
 
 
 def fit_frames(motion: Motion, num_frames: int, fps: float) -> Motion:
     """The motion at another rate, with exactly num_frames frames."""
-    if motion.fps != fps:
-        motion = resample(motion, fps, num_frames=num_frames)
-    return motion if motion.num_frames == num_frames else motion.crop(0, num_frames)
+    return resample(motion, fps).crop(0, num_frames)
 
 
 def _provenance(
@@ -108,3 +113,7 @@ def _provenance(
         "num_frames": request.num_frames,
         "fps": request.fps,
     }
+
+
+def _ceil(value: float) -> int:
+    return math.ceil(value - 1e-6)  # 2.0000000001 means 2

@@ -135,5 +135,6 @@ def user_data_folder() -> Path:
 def _unknown_model(name: str, names: Sequence[str], folders: Sequence[Path]) -> str:
     if not names:
         looked = ", ".join(str(folder) for folder in folders)
-        return f"There is no model in {looked}: put a .safetensors file there, or use --models"
+        wanted = f" {name[:80]!r}" if name else ""
+        return f"There is no model{wanted} in {looked}: put a .safetensors file there"
     return f"There is no model {name[:80]!r}, needs one of: {', '.join(names)}"
