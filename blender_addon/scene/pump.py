@@ -1,0 +1,116 @@
+"""Moves messages from the engine into Blender, on Blender's main thread.
+
+A timer and not a modal operator: Blender puts autosave off for as long as any modal operator runs
+(projects.blender.org/blender/blender/issues/77825), and a job runs for minutes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+
+import bpy
+
+from .. import protocol
+from ..engine_link import session
+from ..engine_link.client import EngineLinkError
+from ..engine_link.jobs import Job
+from ..engine_link.session import EngineState
+from ..rig.bone_maps import RigError
+from . import action_writer
+
+log = logging.getLogger(__name__)
+
+ACTIVE_INTERVAL_S = 0.1
+IDLE_INTERVAL_S = 1.0  # with an engine that has nothing to do: to see when it dies
+BUDGET_S = 0.02  # of one call: about one frame of playback at 60 Hz
+
+
+def start() -> None:
+    """Begin to poll, soon."""
+    if bpy.app.timers.is_registered(poll):
+        bpy.app.timers.unregister(poll)  # it may sleep through its idle interval
+    bpy.app.timers.register(poll, first_interval=ACTIVE_INTERVAL_S, persistent=True)
+
+
+def stop() -> None:
+    """End polling, when the add-on is switched off."""
+    if bpy.app.timers.is_registered(poll):
+        bpy.app.timers.unregister(poll)
+
+
+def poll() -> float | None:
+    """Handle what has arrived. Return the seconds to the next call, None to stop."""
+    before = _shown_state()
+    try:
+        for message in session.receive(BUDGET_S):
+            _handle(message)
+    except (protocol.ProtocolError, EngineLinkError) as error:
+        log.error("Dropped a message from the engine: %s", error)
+    if _shown_state() != before:
+        _redraw_sidebars()
+    if session.is_busy():
+        return ACTIVE_INTERVAL_S
+    return IDLE_INTERVAL_S if session.state is EngineState.READY else None
+
+
+def wait(timeout_s: float) -> bool:
+    """Poll until the engine is settled and every job has ended, False after timeout_s.
+
+    For background Blender, where no timer fires.
+    """
+    deadline = time.monotonic() + timeout_s
+    while poll() == ACTIVE_INTERVAL_S:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(ACTIVE_INTERVAL_S)
+    return True
+
+
+def cancel_all(why: str) -> None:
+    """End every job that is under way, here and in the engine."""
+    for job in session.jobs.fail_active(why):
+        if session.client is not None:
+            with contextlib.suppress(EngineLinkError):
+                session.client.send(protocol.CancelJob(job_id=job.job_id))
+
+
+def _handle(message: protocol.Message) -> None:
+    """Apply one message. Never raises: Blender drops a timer that does."""
+    job = session.jobs.apply(message)
+    if job is None or not isinstance(message, protocol.JobResult):
+        return
+    try:
+        _key_result(job, message)
+    except RigError as error:
+        job.fail(str(error))
+    except Exception:
+        log.exception("Job %s: could not write the action", job.job_id)
+        job.fail("The motion arrived but could not be written: see the system console")
+
+
+def _key_result(job: Job, result: protocol.JobResult) -> None:
+    armature = bpy.data.objects.get(job.armature_name)
+    if armature is None or armature.type != "ARMATURE":
+        job.fail(f"Armature '{job.armature_name}' was removed or renamed meanwhile")
+        return
+    action_writer.write_action(armature, result, start_frame=job.start_frame)
+    if not bpy.app.background:
+        # Timers make no undo step by themselves.
+        bpy.ops.ed.undo_push(message="Generate Motion")
+
+
+def _shown_state() -> object:
+    """What the panels show; they are drawn again when it changes."""
+    jobs = [(job.job_id, job.state, job.position, job.step, job.message) for job in session.jobs]
+    return session.state, session.message, len(session.models()), jobs
+
+
+def _redraw_sidebars() -> None:
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                for region in area.regions:
+                    if region.type == "UI":
+                        region.tag_redraw()

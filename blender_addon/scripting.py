@@ -1,0 +1,111 @@
+"""For scripts: one call from a prompt to a keyed armature, in background Blender or bpy.
+
+    import blender_addon                      # in Blender: bl_ext.user_default.marey
+    from blender_addon.scripting import generate
+
+    blender_addon.register()
+    action = generate(bpy.data.objects["rig"], "a person walks forward", seconds=4, seed=1)
+    blender_addon.unregister()
+
+The first call starts the engine, which stays for the next ones until unregister().
+"""
+
+from __future__ import annotations
+
+import bpy
+
+from . import protocol
+from .engine_link import session
+from .engine_link.client import EngineLinkError
+from .engine_link.jobs import Job, JobState
+from .engine_link.process import EngineCommand
+from .engine_link.session import EngineState
+from .scene import pump
+from .scene.rest_pose import match_bones
+from .ui.preferences import engine_command
+from .ui.properties import scene_fps
+
+ENGINE_TIMEOUT_S = 120.0  # a cold start reads torch from disk
+
+
+class GenerateError(RuntimeError):
+    """The motion could not be made; the message says why, in a line."""
+
+
+def start_engine(command: EngineCommand | None = None) -> None:
+    """Start the engine and wait until it answers; nothing to do where it does.
+
+    command: how to start it; None takes the preferences, or a source checkout's .venv.
+
+    Raises:
+        GenerateError: it does not come up.
+    """
+    if session.state is EngineState.READY:
+        return
+    try:
+        session.start_engine(command or engine_command())
+    except EngineLinkError as error:
+        raise GenerateError(str(error)) from error
+    settled = pump.wait(ENGINE_TIMEOUT_S)
+    if session.state is not EngineState.READY:
+        reason = session.message or "it ended" if settled else f"no answer in {ENGINE_TIMEOUT_S} s"
+        raise GenerateError(f"The engine did not start: {reason}")
+
+
+def generate(
+    armature: bpy.types.Object,
+    prompt: str,
+    *,
+    seconds: float = 6.0,
+    seed: int = -1,
+    model: str = "",
+    num_steps: int = 0,
+    guidance_scale: float = 0.0,
+    start_frame: int | None = None,
+    engine: EngineCommand | None = None,
+    timeout_s: float = 600.0,
+) -> bpy.types.Action:
+    """Generate a motion, key it on an armature object as a new action, and return that action.
+
+    Blocks until it is done. A seed of -1 lets the engine draw one (the action's custom property
+    says which); zero steps or guidance are the model's defaults; start_frame None is the scene's
+    current frame.
+
+    Raises:
+        GenerateError: no engine, a request that can't be served, or a motion that can't be keyed.
+        RigError: the armature's bones are not known.
+    """
+    match_bones(armature)
+    start_engine(engine)
+    scene = bpy.context.scene
+    job = Job(
+        armature_name=armature.name,
+        start_frame=scene.frame_current if start_frame is None else start_frame,
+        prompt=prompt,
+    )
+    try:
+        request = protocol.PromptRequest(
+            job_id=job.job_id,
+            prompt=prompt,
+            num_frames=max(1, round(seconds * scene_fps(scene))),
+            fps=scene_fps(scene),
+            model=model,
+            seed=seed,
+            num_steps=num_steps,
+            guidance_scale=guidance_scale,
+        )
+        _send(request, job)
+    except (protocol.ProtocolError, EngineLinkError) as error:
+        raise GenerateError(str(error)) from error
+    if not pump.wait(timeout_s):
+        pump.cancel_all(f"No motion within {timeout_s:.0f} s")
+    if job.state is not JobState.DONE:
+        raise GenerateError(job.message or f"The job was {job.state.value}")
+    return armature.animation_data.action
+
+
+def _send(request: protocol.PromptRequest, job: Job) -> None:
+    if session.client is None:
+        raise EngineLinkError("The engine is gone")
+    session.client.send(request)
+    session.jobs.add(job)
