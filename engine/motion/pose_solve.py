@@ -7,8 +7,9 @@ between pelvis and chest share the turn between them.
 
 A limb that is nearly straight has no plane. So each frame's plane counts by the square of the
 sine of its bend, against a small weight of where the axis would be if the limb had swung from the
-rest pose without twist, and both are averaged over neighbouring frames: a straight limb keeps the
-twist it had, an over-stretched one does not flip.
+rest pose without twist; and twists are fitted to all frames at once, each as true to its own plane
+as that counts, with small steps between neighbours: a straight limb carries its twist over, an
+over-stretched one does not flip.
 
 What positions cannot tell stays neutral: the forearm does not twist against the upper arm, head
 and neck do not turn against the chest, hands and toes follow the bone before them.
@@ -16,9 +17,10 @@ and neck do not turn against the chest, hands and toes follow the bone before th
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from scipy.linalg import solveh_banded
 from torch import Tensor
-from torch.nn import functional
 
 from engine.motion import rotations as rot
 from engine.motion import skeleton as sk
@@ -35,7 +37,8 @@ _HINGES = ((1.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 1.0, 0.0))
 
 _SWING_WEIGHT = 0.02  # of the untwisted axis; a bend of 8 degrees weighs as much
 _FOOT_WEIGHT = 0.04  # of the foot's direction in the twist of its leg
-_SMOOTHING_FRAMES = 1.5  # standard deviation of the average over frames
+_STEP_WEIGHT = 0.3  # of the square of a twist's step from frame to frame
+_LEAST_WEIGHT = 1e-3  # of a frame whose evidence cancels out
 
 
 def solve_local_rotations(joints: Tensor, skeleton: Skeleton = SMPL_22) -> Tensor:
@@ -151,8 +154,8 @@ def _limb_rotations(
     evidence = evidence + torch.cat((feet, torch.zeros_like(feet)), dim=1)
     evidence = evidence + evidence.new_tensor((_SWING_WEIGHT, 0.0))
 
-    twist = rot.normalise(_average_over_frames(evidence))
-    hinge = twist[..., :1] * untwisted + twist[..., 1:] * side
+    twist = _fit_twists(evidence)[..., None]
+    hinge = torch.cos(twist) * untwisted + torch.sin(twist) * side
     return (
         _turn((rest_upper, rest_hinge), (upper, hinge)),
         _turn((rest_lower, rest_hinge), (lower, hinge)),
@@ -165,15 +168,29 @@ def _seen_along(vectors: Tensor, first: Tensor, second: Tensor) -> Tensor:
     return torch.stack(((vectors * first).sum(-1), (vectors * second).sum(-1)), dim=-1)
 
 
-def _average_over_frames(values: Tensor) -> Tensor:
-    """Gaussian average along the first axis (T, ...); the ends count on as they are."""
-    reach = int(3 * _SMOOTHING_FRAMES)
-    places = torch.arange(-reach, reach + 1, dtype=values.dtype, device=values.device)
-    kernel = torch.exp(-0.5 * (places / _SMOOTHING_FRAMES) ** 2)
-    rows = values.reshape(len(values), -1).T[:, None]  # (channels, 1, T)
-    padded = functional.pad(rows, (reach, reach), mode="replicate")
-    averaged = functional.conv1d(padded, (kernel / kernel.sum())[None, None])
-    return averaged[:, 0].T.reshape(values.shape)
+def _fit_twists(evidence: Tensor) -> Tensor:
+    """Angles (T, L) that follow evidence (T, L, 2), by its length, and step little.
+
+    Least squares of weight * (twist - seen)^2 + step weight * (next twist - twist)^2, the seen
+    angles unwrapped: one system of three bands per limb.
+    """
+    pairs = evidence.double().cpu().numpy()
+    seen = np.unwrap(np.arctan2(pairs[..., 1], pairs[..., 0]), axis=0)
+    weights = np.hypot(pairs[..., 0], pairs[..., 1]) + _LEAST_WEIGHT
+    num_frames = len(seen)
+    if num_frames < 2:
+        return torch.from_numpy(seen).to(evidence)
+    neighbours = np.full(num_frames, 2.0)
+    neighbours[[0, -1]] = 1.0
+    beside = np.concatenate(([0.0], np.full(num_frames - 1, -_STEP_WEIGHT)))
+    fitted = [
+        solveh_banded(
+            np.stack((beside, weights[:, limb] + _STEP_WEIGHT * neighbours)),
+            weights[:, limb] * seen[:, limb],
+        )
+        for limb in range(seen.shape[1])
+    ]
+    return torch.from_numpy(np.stack(fitted, axis=1)).to(evidence)
 
 
 def _foot_rotations(joints: Tensor, offsets: Tensor, hinges: Tensor) -> Tensor:
