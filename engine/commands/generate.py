@@ -116,7 +116,7 @@ def _generate(arguments: argparse.Namespace, files: list[Path]) -> Iterator[tupl
     request = _request(arguments, prompt, method, seed)
     with console.ProgressLine("Generating") as progress:
         for file, motion in zip(files, generate(method, request, progress.report), strict=True):
-            write_motion(motion, file)
+            write_motion(motion, file, overwrite=arguments.overwrite)
             yield file, motion
 
 
