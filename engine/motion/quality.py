@@ -11,21 +11,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine.motion.contacts import floor_penetration, foot_slide
 from engine.motion.motion import Motion
-from engine.motion.skeleton import FOOT_JOINTS
+from engine.motion.skeleton import SMPL_22
 
 DEEP_METRES = 0.03
 
 
 @dataclass(frozen=True, kw_only=True)
 class MotionQuality:
-    """Speeds are horizontal; heights are above the floor y = 0."""
+    """Lengths in metres, the floor is y = 0. None where the skeleton's feet are not known."""
 
     seconds: float
     num_frames: int
-    contact_share: float  # of all frames of the four foot joints, 0 to 1
-    slide_m_per_s: float  # mean speed of foot joints in contact; 0 where there is none
-    lowest_m: float  # height of the lowest joint of all frames
+    contact_share: float | None  # of all frames of the four foot joints, 0 to 1
+    slide_m_per_s: float | None  # mean horizontal speed of foot joints in contact
+    penetration_m: float  # the deepest joint of all frames; 0 if none is under the floor
     deep_share: float  # share of frames with a joint deeper than 3 cm
     jitter_m_per_s3: float  # mean length of the third derivative of joint positions
 
@@ -33,23 +34,18 @@ class MotionQuality:
 def measure(motion: Motion) -> MotionQuality:
     """Measure one motion."""
     joints = motion.joints()  # (T, J, 3)
-    lowest = joints[..., 1].amin(dim=1)  # (T,)
+    depth = floor_penetration(joints)  # (T,)
+    has_feet = motion.skeleton.joint_names == SMPL_22.joint_names
+    slide = foot_slide(joints, motion.contacts, motion.fps) if has_feet else None
     return MotionQuality(
         seconds=motion.seconds,
         num_frames=motion.num_frames,
-        contact_share=float(motion.contacts.mean()),
-        slide_m_per_s=_slide(joints, motion.contacts, motion.fps),
-        lowest_m=float(lowest.min()),
-        deep_share=float((lowest < -DEEP_METRES).float().mean()),
+        contact_share=slide.contact_share if slide is not None else None,
+        slide_m_per_s=slide.metres_per_second if slide is not None else None,
+        penetration_m=float(depth.max()),
+        deep_share=float((depth > DEEP_METRES).float().mean()),
         jitter_m_per_s3=_jitter(joints, motion.fps),
     )
-
-
-def _slide(joints: Tensor, contacts: Tensor, fps: float) -> float:
-    feet = joints[:, list(FOOT_JOINTS)][..., [0, 2]]  # (T, 4, 2)
-    speed = (feet[1:] - feet[:-1]).norm(dim=-1) * fps  # (T - 1, 4)
-    stands = (contacts[1:] > 0.5) & (contacts[:-1] > 0.5)
-    return float(speed[stands].mean()) if bool(stands.any()) else 0.0
 
 
 def _jitter(joints: Tensor, fps: float) -> float:

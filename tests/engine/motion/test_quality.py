@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from engine.motion.quality import measure
+from engine.motion.skeleton import Skeleton
 from tests.fakes import sine_motion
 
 
@@ -15,7 +16,7 @@ def test_a_walk_of_one_metre_a_second() -> None:
     assert (quality.seconds, quality.num_frames) == (2.0, 40)
     assert quality.contact_share == 0
     assert quality.slide_m_per_s == 0
-    assert quality.lowest_m == pytest.approx(0, abs=1e-5)
+    assert quality.penetration_m == pytest.approx(0, abs=1e-5)
     assert quality.deep_share == 0
     assert 0 < quality.jitter_m_per_s3 < 1
 
@@ -34,7 +35,7 @@ def test_a_sunken_body_is_deep() -> None:
     root = motion.root_translation.clone()
     root[:10, 1] -= 0.05
     quality = measure(replace(motion, root_translation=root))
-    assert quality.lowest_m == pytest.approx(-0.05, abs=1e-5)
+    assert quality.penetration_m == pytest.approx(0.05, abs=1e-5)
     assert quality.deep_share == 0.25
 
 
@@ -48,3 +49,14 @@ def test_shaking_is_jitter() -> None:
 def test_one_frame_is_measured() -> None:
     quality = measure(sine_motion(1))
     assert (quality.slide_m_per_s, quality.jitter_m_per_s3) == (0, 0)
+
+
+def test_a_skeleton_with_unknown_feet_has_no_slide() -> None:
+    motion = sine_motion(10)
+    stick = Skeleton("stick", ("a", "b"), (-1, 0), ((0, 0, 0), (0, 1, 0)))
+    quality = measure(
+        replace(motion, skeleton=stick, local_rotations=motion.local_rotations[:, :2])
+    )
+    assert quality.slide_m_per_s is None
+    assert quality.contact_share is None
+    assert quality.seconds == 0.5
