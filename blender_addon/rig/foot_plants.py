@@ -20,6 +20,7 @@ from .rotations import FloatArray, angle_about_y, blend_rotations, turn_about_y
 BoolArray = npt.NDArray[np.bool_]
 
 _MAX_GAP_S = 0.06  # of a contact, that is closed
+_TURN_EASE_S = 0.1  # time in which a foot goes from flat to as the motion has it
 _EASE_S = 0.16  # least time that an offset takes to fade
 _MAX_EASE_S = 0.5
 _EASE_SPEED = 1.0  # metres per second at leg length 1; larger offsets fade longer
@@ -82,17 +83,17 @@ def plan_foot(foot: FootPose) -> FootPath:
     ankle_offset = np.zeros_like(foot.ankle)
     ankle_offset[:, [0, 2]] = plants.ankle - foot.ankle[:, [0, 2]]
     ankle_offset[:, 1] = floor_height - foot.ankle[:, 1]
-    by_ankle = foot.ankle + _ease(ankle_offset, plants.ankle_mask, foot)
+    by_ankle = foot.ankle + _ease_offset(ankle_offset, plants.ankle_mask, foot)
 
     free_toe = foot.ankle + arm
     toe_offset = np.zeros_like(foot.ankle)
     toe_offset[:, [0, 2]] = plants.toe - free_toe[:, [0, 2]]
     toe_offset[:, 1] = foot.toe_height - free_toe[:, 1]
-    by_toe = free_toe + _ease(toe_offset, plants.toe_mask, foot) - arm
+    by_toe = free_toe + _ease_offset(toe_offset, plants.toe_mask, foot) - arm
 
     # The toe leads where it stands, the ankle where only that does; where both do they agree.
     leads = plants.toe_mask.astype(np.float64)[:, None]
-    weight = _ease(leads, plants.toe_mask | plants.ankle_mask, foot)
+    weight = _ease(leads, plants.toe_mask | plants.ankle_mask, foot.fps, _EASE_S)
     ankle = by_ankle * (1 - weight) + by_toe * weight
     lift = np.maximum(floor_height - ankle[:, 1], 0.0) * ~plants.toe_mask
     ankle[:, 1] += lift
@@ -138,7 +139,8 @@ def _flatten(foot: FootPose, plants: _Plants) -> FloatArray:
     offset = (plants.heading - turn + np.pi) % (2 * np.pi) - np.pi
     # The offset of the nearest plant holds while the foot rolls off it; the weight eases.
     held = _hold(offset, plants.flat_mask)
-    weight = _ease(plants.flat_mask.astype(np.float64)[:, None], plants.flat_mask, foot)[:, 0]
+    flat = plants.flat_mask
+    weight = _ease(flat.astype(np.float64)[:, None], flat, foot.fps, _TURN_EASE_S)[:, 0]
     return blend_rotations(foot.rotation, turn_about_y(turn + held), weight)
 
 
@@ -191,26 +193,32 @@ def _hold(values: FloatArray, mask: BoolArray) -> FloatArray:
     return values[np.where(nearer, known[after], known[before])]
 
 
-def _ease(values: FloatArray, mask: BoolArray, foot: FootPose) -> FloatArray:
-    """Values (T, C) where the mask is, fading to zero outside it."""
+def _ease_offset(offset: FloatArray, mask: BoolArray, foot: FootPose) -> FloatArray:
+    """Offsets (T, 3) where the mask is, fading outside it; the longer, the slower."""
+    speed = _EASE_SPEED * max(foot.leg_length, 1e-3)
+    seconds = np.linalg.norm(offset, axis=-1) / speed
+    return _ease(offset, mask, foot.fps, np.clip(seconds, _EASE_S, _MAX_EASE_S))
+
+
+def _ease(
+    values: FloatArray, mask: BoolArray, fps: float, seconds: FloatArray | float
+) -> FloatArray:
+    """Values (T, C) where the mask is, fading to zero outside it.
+
+    seconds: how long the value of a frame (T,) takes to fade, or that of every frame.
+    """
+    num_frames = len(mask)
+    spans = np.broadcast_to(seconds, num_frames) * fps + 1.0
     eased = np.where(mask[:, None], values, 0.0)
     for start, stop in _runs(~mask):
         frames = np.arange(start, stop)
-        before = _fade(values[start - 1], frames - (start - 1), foot) if start > 0 else None
-        after = _fade(values[stop], stop - frames, foot) if stop < len(mask) else None
-        if before is not None and after is not None:
-            # Where both reach, they share: the offset goes from one plant straight to the next.
-            total = np.maximum(before + after, 1.0)
-            before, after = before / total, after / total
-        if before is not None:
-            eased[start:stop] += before[:, None] * values[start - 1]
-        if after is not None:
-            eased[start:stop] += after[:, None] * values[stop]
+        before = after = np.zeros(stop - start)
+        if start > 0:
+            before = 1.0 - _smooth((frames - (start - 1)) / spans[start - 1])
+        if stop < num_frames:
+            after = 1.0 - _smooth((stop - frames) / spans[stop])
+        # Where both reach, they share: the offset goes from one plant straight to the next.
+        total = np.maximum(before + after, 1.0)
+        eased[start:stop] += (before / total)[:, None] * values[start - 1]
+        eased[start:stop] += (after / total)[:, None] * values[min(stop, num_frames - 1)]
     return eased
-
-
-def _fade(offset: FloatArray, distance: npt.NDArray[np.int_], foot: FootPose) -> FloatArray:
-    """Weights by the distance in frames to the plant: 1 beside it, 0 at the end of the ease."""
-    needed = float(np.linalg.norm(offset)) / (_EASE_SPEED * max(foot.leg_length, 1e-3))
-    seconds = min(max(needed, _EASE_S), _MAX_EASE_S)
-    return 1.0 - _smooth(distance / (seconds * foot.fps + 1.0))

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .rotations import FloatArray, cross, frame_from, shortest_rotation, unit
+from .rotations import FloatArray, cross, frame_from, length, shortest_rotation, unit
 
-# A leg is never stretched further: from here on the knee moves fast for little gain.
-MAX_STRETCH = 0.9985
+# How far a leg is stretched, against its whole length. Near the end the knee moves fast for little
+# gain; so no leg is stretched beyond the first figure for a planted foot, but where the motion
+# itself stretches it up to the second.
+_EASY_STRETCH = 0.98
+_MAX_STRETCH = 0.9985
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,9 +34,11 @@ class LegPose:
         return float(thigh), float(np.linalg.norm(self.ankle[0] - self.knee[0]))
 
     @property
-    def reach(self) -> float:
-        """The longest distance from hip to ankle that is used."""
-        return MAX_STRETCH * sum(self.lengths)
+    def reach(self) -> FloatArray:
+        """The longest distance (T,) from hip to ankle that is used."""
+        whole = sum(self.lengths)
+        own = length(self.ankle - self.hip)[:, 0] / whole
+        return np.clip(own, _EASY_STRETCH, _MAX_STRETCH) * whole
 
 
 def solve_leg(leg: LegPose, ankle: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -45,7 +50,7 @@ def solve_leg(leg: LegPose, ankle: FloatArray) -> tuple[FloatArray, FloatArray]:
     """
     upper, lower = leg.lengths
     old_chord, chord = unit(leg.ankle - leg.hip), unit(ankle - leg.hip)
-    distance = np.linalg.norm(ankle - leg.hip, axis=-1)
+    distance = length(ankle - leg.hip)[:, 0]
     distance = np.clip(distance, abs(upper - lower) * 1.01 + 1e-6, leg.reach)
     reached = leg.hip + chord * distance[:, None]
 
