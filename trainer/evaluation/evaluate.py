@@ -1,0 +1,196 @@
+"""A checkpoint over a split: samples for every caption, measured beside the real clips.
+
+Every clip of the split, mirrored ones too, gives one caption and its length; each seed samples
+all of them once. Sets are compared in the evaluator's space, quality is measured on joints.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.methods.base import Method, Prompt, SampleOptions
+from trainer.data.corpus import FPS, Clip
+from trainer.evaluation import metrics, motion_quality
+from trainer.evaluation.evaluator_network import Evaluator
+from trainer.evaluation.metrics import Estimate
+from trainer.evaluation.retrieval import hit_matrix
+
+log = logging.getLogger(__name__)
+
+Array = NDArray[np.float64]
+Joints = NDArray[np.float32]
+
+FLOOR_SPLITS = 20  # random halves of the real clips
+ROWS: tuple[tuple[str, str], ...] = (  # key, and how it is called in the table
+    ("fid", "FID (lower is nearer)"),
+    ("kid", "KID x 100 (lower is nearer)"),
+    ("r_precision_1", "R-precision top 1"),
+    ("r_precision_2", "R-precision top 2"),
+    ("r_precision_3", "R-precision top 3"),
+    ("strict_r_precision_1", "  own caption only, top 1"),
+    ("strict_r_precision_2", "  own caption only, top 2"),
+    ("strict_r_precision_3", "  own caption only, top 3"),
+    ("mm_distance", "MM-distance (lower is nearer)"),
+    ("diversity", "Diversity (near the real one)"),
+    ("multimodality", "Multimodality"),
+    ("foot_skate_mm", "Foot skate in contact, mm/frame"),
+    ("contact_share", "  share of feet in contact"),
+    ("low_foot_skate_mm", "  slide of low toes, mm/frame"),
+    ("floor_penetration", "Frames over 3 cm under the floor"),
+    ("jitter", "Jitter, 100 m/s3"),
+    ("bone_deviation_mm", "Bone length deviation, mm"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealClips:
+    """The clips of a split with their embeddings, made once for all checkpoints."""
+
+    clips: tuple[Clip, ...]
+    captions: tuple[str, ...]
+    motion_embeddings: Array
+    caption_embeddings: Array
+    hits: NDArray[np.bool_]  # (clips, captions) right by action
+
+
+def prepare_real(clips: Sequence[Clip], evaluator: Evaluator) -> RealClips:
+    """Choose a caption per clip and embed both. The caption depends on the clip's place only."""
+    captions = [clip.captions[i % len(clip.captions)] for i, clip in enumerate(clips)]
+    return RealClips(
+        clips=tuple(clips),
+        captions=tuple(captions),
+        motion_embeddings=evaluator.embed_motions([clip.joints for clip in clips]),
+        caption_embeddings=evaluator.embed_captions(captions),
+        hits=hit_matrix(clips, captions),
+    )
+
+
+def sample_split(
+    method: Method, real: RealClips, seed: int, report: Callable[[], object]
+) -> list[Joints]:
+    """Sample one motion (T, 22, 3) per caption, as long as its clip. report() after each."""
+    motions: list[Joints] = []
+    for index, (clip, caption) in enumerate(zip(real.clips, real.captions, strict=True)):
+        # Seeds of two runs don't overlap, and a clip's noise doesn't depend on the others.
+        options = SampleOptions(num_frames=len(clip.joints), seed=seed * 1_000_003 + index)
+        motion = method.run(Prompt(caption), options, _no_report)
+        if motion.fps != FPS:
+            raise ValueError(f"The model makes {motion.fps} frames a second, needs {FPS}")
+        motions.append(motion.joints().float().cpu().numpy())
+        report()
+    return motions
+
+
+def measure_real(real: RealClips) -> dict[str, Estimate]:
+    """The figures of the real clips against their own captions, intervals by resampling clips."""
+    embeddings = real.motion_embeddings
+    figures = _retrieval(real, [embeddings])
+    distances = metrics.mm_distance(real.caption_embeddings, embeddings)
+    figures["mm_distance"] = metrics.bootstrap_mean(distances)
+    figures["diversity"] = _diversity(embeddings)
+    for name, values in _quality([clip.joints for clip in real.clips]).items():
+        figures[name] = metrics.bootstrap_mean(values[np.isfinite(values)])
+    return figures
+
+
+def measure_floor(real: RealClips, *, seed: int = 0) -> dict[str, Estimate]:
+    """FID and KID of one half of the real clips against the other: what no model gets under.
+
+    A clip and its mirrored twin are in the same half. Half the clips make FID's bias larger than
+    that of a whole split.
+    """
+    generator = np.random.default_rng(seed)
+    families = sorted({clip.clip_id.removeprefix("M") for clip in real.clips})
+    member = np.array([families.index(clip.clip_id.removeprefix("M")) for clip in real.clips])
+    frechet: list[float] = []
+    kernel: list[float] = []
+    for _ in range(FLOOR_SPLITS):
+        chosen = generator.permutation(len(families))[: len(families) // 2]
+        is_first = np.isin(member, chosen)
+        first, second = real.motion_embeddings[is_first], real.motion_embeddings[~is_first]
+        frechet.append(metrics.frechet_distance(first, second))
+        kernel.append(100 * metrics.kernel_distance(first, second))
+    return {"fid": metrics.over_repeats(frechet), "kid": metrics.over_repeats(kernel)}
+
+
+def measure_samples(
+    real: RealClips, samples: Sequence[Sequence[Joints]], evaluator: Evaluator
+) -> dict[str, Estimate]:
+    """The figures of sampled motions, one list per seed; intervals are over seeds.
+
+    Multimodality is over the seeds, since each samples the same captions: it needs two.
+    """
+    embeddings = [evaluator.embed_motions(motions) for motions in samples]
+    reference = real.motion_embeddings
+    figures = _retrieval(real, embeddings)
+    figures["fid"] = metrics.over_repeats(
+        [metrics.frechet_distance(reference, e) for e in embeddings]
+    )
+    kernel = [100 * metrics.kernel_distance(reference, e) for e in embeddings]
+    figures["kid"] = _kernel_estimate(kernel, reference, embeddings[0])
+    distances = [metrics.mm_distance(real.caption_embeddings, e).mean() for e in embeddings]
+    figures["mm_distance"] = metrics.over_repeats(distances)
+    figures["diversity"] = metrics.over_repeats([metrics.diversity(e) for e in embeddings])
+    if len(embeddings) > 1:
+        spread = metrics.multimodality(np.stack(embeddings, axis=1))
+        figures["multimodality"] = Estimate(spread)
+    per_seed = [_quality(motions) for motions in samples]
+    for name in per_seed[0]:
+        means = [float(np.nanmean(quality[name])) for quality in per_seed]
+        figures[name] = metrics.over_repeats(means)
+    return figures
+
+
+def _retrieval(real: RealClips, embeddings: Sequence[Array]) -> dict[str, Estimate]:
+    """R-precision, strict and by action; one embedding array gets its interval from pools."""
+    figures: dict[str, Estimate] = {}
+    for prefix, extra in (("", real.hits), ("strict_", None)):
+        shares = np.array(
+            [
+                metrics.r_precision(real.caption_embeddings, motions, extra_hits=extra, seed=seed)
+                for seed, motions in enumerate(embeddings)
+            ]
+        )
+        for top in range(3):
+            value = metrics.over_repeats(shares[:, top].tolist())
+            if len(embeddings) == 1:  # a share of so many independent clips
+                share = value.value
+                value = Estimate(
+                    share, 1.96 * float(np.sqrt(share * (1 - share) / len(real.clips)))
+                )
+            figures[f"{prefix}r_precision_{top + 1}"] = value
+    return figures
+
+
+def _kernel_estimate(values: list[float], reference: Array, embeddings: Array) -> Estimate:
+    if len(values) > 1:
+        return metrics.over_repeats(values)
+    subsets = metrics.kernel_distance_of_subsets(reference, embeddings)
+    return Estimate(values[0], 100 * subsets.half_width)
+
+
+def _diversity(embeddings: Array) -> Estimate:
+    return metrics.over_repeats([metrics.diversity(embeddings, seed=seed) for seed in range(20)])
+
+
+def _quality(motions: Sequence[Joints]) -> dict[str, Array]:
+    """Figures (N,) of each motion; NaN where a foot never stands."""
+    skate = [motion_quality.foot_skate(joints, FPS) for joints in motions]
+    columns = {
+        "foot_skate_mm": [slide for slide, _ in skate],
+        "contact_share": [share for _, share in skate],
+        "low_foot_skate_mm": [motion_quality.foot_skate_near_floor(joints) for joints in motions],
+        "floor_penetration": [motion_quality.floor_penetration(joints) for joints in motions],
+        "jitter": [motion_quality.jitter(joints, FPS) for joints in motions],
+        "bone_deviation_mm": [motion_quality.bone_length_deviation(joints) for joints in motions],
+    }
+    return {name: np.array(values, dtype=np.float64) for name, values in columns.items()}
+
+
+def _no_report(step: int, num_steps: int) -> None:
+    """A split is reported motion by motion."""
