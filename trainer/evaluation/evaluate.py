@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.methods.base import Method, Prompt, SampleOptions
+from engine.methods.base import Method, Prompt, Report, SampleOptions
+from engine.motion.motion import Motion
 from trainer.data.corpus import FPS, Clip
 from trainer.evaluation import metrics, motion_quality
 from trainer.evaluation.evaluator_network import Evaluator
@@ -25,6 +27,7 @@ log = logging.getLogger(__name__)
 Array = NDArray[np.float64]
 Joints = NDArray[np.float32]
 
+BATCH_SIZE = 16
 FLOOR_SPLITS = 20  # random halves of the real clips
 ROWS: tuple[tuple[str, str], ...] = (  # key, and how it is called in the table
     ("fid", "FID (lower is nearer)"),
@@ -70,20 +73,40 @@ def prepare_real(clips: Sequence[Clip], evaluator: Evaluator) -> RealClips:
     )
 
 
+@runtime_checkable
+class BatchMethod(Protocol):
+    """A method that samples several prompts at once, each as it would alone."""
+
+    def run_batch(
+        self, prompts: Sequence[Prompt], options: Sequence[SampleOptions], report: Report
+    ) -> list[Motion]:
+        """Make one motion per prompt."""
+        ...
+
+
 def sample_split(
     method: Method, real: RealClips, seed: int, report: Callable[[], object]
 ) -> list[Joints]:
-    """Sample one motion (T, 22, 3) per caption, as long as its clip. report() after each."""
-    motions: list[Joints] = []
-    for index, (clip, caption) in enumerate(zip(real.clips, real.captions, strict=True)):
+    """Sample one motion (T, 22, 3) per caption, as long as its clip. report() after each.
+
+    Clips of like length share a batch where the method can; the order is the clips' own.
+    """
+    motions: dict[int, Joints] = {}
+    order = sorted(range(len(real.clips)), key=lambda index: len(real.clips[index].joints))
+    for start in range(0, len(order), BATCH_SIZE):
+        batch = order[start : start + BATCH_SIZE]
+        prompts = [Prompt(real.captions[index]) for index in batch]
         # Seeds of two runs don't overlap, and a clip's noise doesn't depend on the others.
-        options = SampleOptions(num_frames=len(clip.joints), seed=seed * 1_000_003 + index)
-        motion = method.run(Prompt(caption), options, _no_report)
-        if motion.fps != FPS:
-            raise ValueError(f"The model makes {motion.fps} frames a second, needs {FPS}")
-        motions.append(motion.joints().float().cpu().numpy())
-        report()
-    return motions
+        options = [
+            SampleOptions(num_frames=len(real.clips[index].joints), seed=seed * 1_000_003 + index)
+            for index in batch
+        ]
+        for index, motion in zip(batch, _run(method, prompts, options), strict=True):
+            if motion.fps != FPS:
+                raise ValueError(f"The model makes {motion.fps} frames a second, needs {FPS}")
+            motions[index] = motion.joints().float().cpu().numpy()
+            report()
+    return [motions[index] for index in range(len(order))]
 
 
 def measure_real(real: RealClips) -> dict[str, Estimate]:
@@ -190,6 +213,17 @@ def _quality(motions: Sequence[Joints]) -> dict[str, Array]:
         "bone_deviation_mm": [motion_quality.bone_length_deviation(joints) for joints in motions],
     }
     return {name: np.array(values, dtype=np.float64) for name, values in columns.items()}
+
+
+def _run(
+    method: Method, prompts: Sequence[Prompt], options: Sequence[SampleOptions]
+) -> list[Motion]:
+    if isinstance(method, BatchMethod):
+        return method.run_batch(prompts, options, _no_report)
+    return [
+        method.run(prompt, wanted, _no_report)
+        for prompt, wanted in zip(prompts, options, strict=True)
+    ]
 
 
 def _no_report(step: int, num_steps: int) -> None:

@@ -94,7 +94,8 @@ def test_every_clip_gives_its_length_and_seeds_of_its_own(real: evaluate.RealCli
     done: list[int] = []
     for seed in (0, 1):
         evaluate.sample_split(replay, real, seed, lambda: done.append(1))
-    assert [o.num_frames for o in replay.asked[:3]] == [len(c.joints) for c in real.clips[:3]]
+    frames = [options.num_frames for options in replay.asked[: len(real.clips)]]
+    assert sorted(frames) == sorted(len(clip.joints) for clip in real.clips)
     assert len({options.seed for options in replay.asked}) == len(replay.asked) == len(done)
 
 
@@ -116,3 +117,22 @@ def test_floor_keeps_a_clip_and_its_twin_in_one_half(
     monkeypatch.setattr(evaluate.metrics, "frechet_distance", count)
     evaluate.measure_floor(real)
     assert set(halves) == {(20, 20)}
+
+
+def test_a_method_that_can_samples_clips_of_like_length_together(
+    real: evaluate.RealClips,
+) -> None:
+    class Batches(Replay):
+        sizes: list[int] = []
+
+        def run_batch(self, prompts, options, report) -> list[ReplayedMotion]:
+            self.sizes.append(len(prompts))
+            pairs = zip(prompts, options, strict=True)
+            return [self.run(prompt, wanted, report) for prompt, wanted in pairs]
+
+    by_prompt = {clip.captions[0]: clip.joints for clip in real.clips}
+    together = evaluate.sample_split(Batches(by_prompt), real, 0, lambda: None)
+    alone = evaluate.sample_split(Replay(by_prompt), real, 0, lambda: None)
+    assert Batches.sizes == [16, 16, 8]
+    assert all((a == b).all() for a, b in zip(together, alone, strict=True))
+    assert (together[7] == real.clips[7].joints).all()
