@@ -33,7 +33,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return int(arguments.run(arguments))
     except console.CommandError as error:
         console.print_error(str(error))
-        return console.WRONG_WORDS
+        return error.exit_code
     except KeyboardInterrupt:
         console.print_error("interrupted")
         return console.INTERRUPTED

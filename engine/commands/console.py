@@ -37,6 +37,14 @@ if TYPE_CHECKING:
 class CommandError(Exception):
     """The words or a file given are wrong. The message is one line for the user."""
 
+    exit_code = WRONG_WORDS
+
+
+class WorkError(CommandError):
+    """The work failed though the words were right. The message is one line for the user."""
+
+    exit_code = FAILED
+
 
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are one line."""

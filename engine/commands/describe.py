@@ -13,6 +13,7 @@ from rich.table import Table
 
 from engine.commands import console
 
+MAX_CELL = 300  # characters; a model's known captions would fill pages
 EXAMPLE = "python -m engine describe walk.npz"
 MOTION_ENDINGS = (".npz", ".bvh")
 
@@ -87,4 +88,5 @@ def _table(values: Mapping[str, object]) -> Table:
 def _text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    return value if isinstance(value, str) else json.dumps(value)
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= MAX_CELL else f"{text[:MAX_CELL]}… (whole with --json)"

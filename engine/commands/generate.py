@@ -53,11 +53,15 @@ def run(arguments: argparse.Namespace) -> int:
 
     from engine.checkpoint import CheckpointError
     from engine.methods.base import RequestError
+    from engine.motion.files import MotionFileError
+    from engine.networks.text_encoder import TextEncoderError
 
     try:
         results = list(_generate(arguments, files))
     except (RequestError, CheckpointError) as error:
         raise console.CommandError(str(error)) from error
+    except (MotionFileError, TextEncoderError) as error:
+        raise console.WorkError(str(error)) from error
     _tell(arguments, results)
     return console.DONE
 

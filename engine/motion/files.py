@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.motion.bvh_file import BvhClip, clip_to_motion, read_bvh, write_bvh
+from engine.motion.contacts import detect_contacts
 from engine.motion.file_output import MotionFileError
 from engine.motion.motion import Motion
 from engine.motion.npz_file import read_npz, write_npz
+from engine.motion.skeleton import SMPL_22
 
 __all__ = [
     "BvhClip",
@@ -44,7 +46,7 @@ def read_motion(path: Path) -> Motion:
     """
     if _ending(path) == ".npz":
         return read_npz(path)
-    motion = clip_to_motion(read_bvh(path))
+    motion = _in_builtin_order(clip_to_motion(read_bvh(path)))
     return replace(motion, provenance={"file": path.name})
 
 
@@ -53,3 +55,26 @@ def _ending(path: Path) -> str:
     if ending not in (".npz", ".bvh"):
         raise MotionFileError(f"{path} ends in '{path.suffix}', needs .npz or .bvh")
     return ending
+
+
+def _in_builtin_order(motion: Motion) -> Motion:
+    """A BVH lists joints branch by branch: those of ours get their order and contacts back."""
+    found = motion.skeleton
+    if sorted(found.joint_names) != sorted(SMPL_22.joint_names):
+        return motion
+    order = [found.joint_names.index(name) for name in SMPL_22.joint_names]
+    parents = tuple(order.index(found.parents[j]) if found.parents[j] >= 0 else -1 for j in order)
+    if parents != SMPL_22.parents:
+        return motion
+    ordered = replace(
+        motion,
+        skeleton=replace(
+            found,
+            joint_names=SMPL_22.joint_names,
+            parents=parents,
+            rest_offsets=tuple(found.rest_offsets[j] for j in order),
+        ),
+        local_rotations=motion.local_rotations[:, order],
+    )
+    contacts = detect_contacts(ordered.joints(), ordered.fps, ordered.skeleton)
+    return replace(ordered, contacts=contacts)

@@ -20,6 +20,7 @@ from blender_addon import protocol
 from engine.checkpoint import CheckpointError
 from engine.generation import GenerationRequest, draw_seed, generate
 from engine.methods.base import Cancelled, Prompt, RequestError
+from engine.networks.text_encoder import TextEncoderError
 from engine.server.model_store import Models, UnknownModelError
 from engine.server.results import motion_to_result
 
@@ -155,7 +156,7 @@ def _explain(error: Exception) -> tuple[str, str]:
             return "unknown_model", str(error)
         case RequestError():
             return "bad_request", str(error)
-        case CheckpointError():
+        case CheckpointError() | TextEncoderError():
             return "bad_model", str(error)
         case torch.OutOfMemoryError() | MemoryError():
             return "out_of_memory", "There is not enough memory: try fewer frames or the CPU"

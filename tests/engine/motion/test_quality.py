@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from engine.motion.files import read_motion, write_motion
 from engine.motion.quality import measure
 from engine.motion.skeleton import Skeleton
 from tests.fakes import sine_motion
@@ -60,3 +62,13 @@ def test_a_skeleton_with_unknown_feet_has_no_slide() -> None:
     assert quality.slide_m_per_s is None
     assert quality.contact_share is None
     assert quality.seconds == 0.5
+
+
+def test_a_bvh_of_ours_has_the_figures_of_its_npz(tmp_path: Path) -> None:
+    motion = sine_motion(40)
+    motion = replace(motion, root_translation=motion.root_translation * torch.tensor([1, 1, 0.05]))
+    write_motion(motion, tmp_path / "walk.bvh")
+    quality = measure(read_motion(tmp_path / "walk.bvh"))
+    assert quality.contact_share == 1
+    assert quality.slide_m_per_s == pytest.approx(0.05, abs=1e-3)
+    assert quality.seconds == pytest.approx(2.0, abs=1e-4)
