@@ -1,5 +1,10 @@
 """Registers the add-on's classes, properties and handlers, and takes them out again in reverse."""
 
+# bpy's types are generated and often None-able, as in scene/ and ui/.
+# pyright: basic, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# pyright: reportArgumentType=false, reportUnnecessaryComparison=false
+# pyright: reportUnknownParameterType=false, reportReturnType=false
+
 from __future__ import annotations
 
 import atexit

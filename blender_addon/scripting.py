@@ -10,6 +10,11 @@
 The first call starts the engine, which stays for the next ones until unregister().
 """
 
+# bpy's types are generated and often None-able, as in scene/ and ui/.
+# pyright: basic, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# pyright: reportArgumentType=false, reportUnnecessaryComparison=false
+# pyright: reportUnknownParameterType=false, reportReturnType=false
+
 from __future__ import annotations
 
 import bpy
