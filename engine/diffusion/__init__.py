@@ -1,0 +1,1 @@
+"""Diffusion as functions: schedules, samplers, guidance, windows. Any callable can denoise."""

@@ -90,9 +90,7 @@ class Method(Protocol):
     info: CheckpointInfo
     accepts: frozenset[str]
 
-    def run(
-        self, condition: Prompt | VideoClip, options: SampleOptions, report: Report
-    ) -> Motion:
+    def run(self, condition: Prompt | VideoClip, options: SampleOptions, report: Report) -> Motion:
         """Make one motion at info.fps with options.num_frames frames.
 
         Raises:

@@ -1,10 +1,10 @@
 """Motion corpora on disk: HumanML3D's layout, read onto one skeleton.
 
-    new_joints/ID.npy   (T, 22, 3) float32, metres, y up
-    texts/ID.txt        lines caption#tokens#start#end; start and end in seconds, 0 for the whole
-    texts/MID.txt       the captions of the mirrored clip (optional)
-    train.txt val.txt test.txt
-    index.jsonl         optional: source and licence of each clip
+new_joints/ID.npy   (T, 22, 3) float32, metres, y up
+texts/ID.txt        lines caption#tokens#start#end; start and end in seconds, 0 for the whole
+texts/MID.txt       the captions of the mirrored clip (optional)
+train.txt val.txt test.txt
+index.jsonl         optional: source and licence of each clip
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def _load_folder(folder: Path, split: str, *, mirrored: bool) -> list[Clip]:
         by_source[str(index.get(name, {}).get("source", ""))].append(name)
     clips: list[Clip] = []
     for source, members in by_source.items():
-        joints = {name: found for name in members if (found := _read_joints(folder, name)) is not None}
+        joints = {
+            name: found for name in members if (found := _read_joints(folder, name)) is not None
+        }
         constants = measure_source(list(joints.values())) if joints else SourceConstants()
         for name, raw in joints.items():
             clip = Clip(

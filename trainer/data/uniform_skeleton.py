@@ -54,7 +54,7 @@ def to_uniform_skeleton(joints: Array, source: SourceConstants) -> Array:
         (T, 22, 3), standing on the floor y = 0.
     """
     scale = _leg_length(_OFFSETS[None]) / _leg_length(joints, from_positions=True)
-    pelvis, chest = _pelvis_frame(joints), _chest_frame(joints)
+    pelvis, chest = _pelvis_frame(joints), chest_frame(joints)
     result = np.zeros_like(joints)
 
     hips = (joints[:, sk.LEFT_HIP] + joints[:, sk.RIGHT_HIP]) / 2 * scale
@@ -91,7 +91,9 @@ def measure_source(clips: list[Array]) -> SourceConstants:
     heads: list[Array] = []
     for joints in clips:
         heads.append(
-            np.median(_apply(_transpose(_chest_frame(joints)), _direction(joints, sk.NECK, sk.HEAD)), 0)
+            np.median(
+                _apply(_transpose(chest_frame(joints)), _direction(joints, sk.NECK, sk.HEAD)), 0
+            )
         )
         pitches.extend(_standing_pitches(joints))
     pitch = float(np.median(pitches)) if len(pitches) >= 20 else _FLAT_FOOT_PITCH
@@ -125,11 +127,20 @@ def _lowest(joints: Array) -> float:
 
 def _pelvis_frame(joints: Array) -> Array:
     return _frame(
-        joints[:, sk.LEFT_HIP] - joints[:, sk.RIGHT_HIP], joints[:, sk.SPINE1] - joints[:, sk.PELVIS]
+        joints[:, sk.LEFT_HIP] - joints[:, sk.RIGHT_HIP],
+        joints[:, sk.SPINE1] - joints[:, sk.PELVIS],
     )
 
 
-def _chest_frame(joints: Array) -> Array:
+def frame_heading(pose: Array) -> float:
+    """Heading of one pose (22, 3) in radians, from hips and shoulders."""
+    left, right = (sk.LEFT_HIP, sk.LEFT_SHOULDER), (sk.RIGHT_HIP, sk.RIGHT_SHOULDER)
+    across = pose[left, :].sum(0) - pose[right, :].sum(0)
+    return float(np.arctan2(-across[2], across[0]))
+
+
+def chest_frame(joints: Array) -> Array:
+    """Rotation (T, 3, 3) of the chest: columns left, up, forward."""
     across = joints[:, sk.LEFT_SHOULDER] - joints[:, sk.RIGHT_SHOULDER]
     return _frame(across, joints[:, sk.NECK] - joints[:, sk.SPINE3])
 

@@ -1,0 +1,81 @@
+"""`trainer train`: run a preset."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from engine.networks.text_encoder import TextEncoderError
+from trainer.config import ConfigError, apply_overrides, to_json
+from trainer.data.corpus import CorpusError
+from trainer.loop import train_stage
+from trainer.methods import TRAINERS
+from trainer.presets import PRESETS
+
+EPILOG = (
+    "example: python -m trainer train mdm-free --data ../shared/data/motion/free "
+    "--out runs/mdm-free --minutes 60"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.epilog = EPILOG
+    parser.add_argument("preset", help="a name from `python -m trainer presets`")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="corpus folders")
+    parser.add_argument("--out", type=Path, required=True, help="the run's folder")
+    parser.add_argument(
+        "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE",
+        help="change one value of the preset, as loop.num_steps=5000; may be repeated",
+    )
+    parser.add_argument("--minutes", type=float, help="stop (resumable) after this long")
+    parser.add_argument("--resume", action="store_true", help="go on where the run was stopped")
+    parser.add_argument("--dry-run", action="store_true", help="print the configuration and stop")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; 0 when done or out of minutes, 2 when the words are wrong."""
+    try:
+        if args.preset not in PRESETS:
+            raise ConfigError(f"There is no preset {args.preset!r}: {', '.join(PRESETS)}")
+        training = apply_overrides(PRESETS[args.preset].training, args.overrides)
+        resolved = to_json(training)
+        if args.dry_run:
+            print(resolved)
+            return 0
+        _check_folder(args.out, resume=args.resume)
+        args.out.mkdir(parents=True, exist_ok=True)
+        logging.info("Reading %s and encoding its captions", ", ".join(map(str, args.data)))
+        stages = TRAINERS[training.method](training, args.data, args.out)
+    except (ConfigError, CorpusError, TextEncoderError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    partial = args.out / "config.json.partial"
+    partial.write_text(resolved + "\n")
+    os.replace(partial, args.out / "config.json")
+    torch.set_num_threads(os.cpu_count() or 1)
+    for stage in stages:
+        figures = train_stage(
+            stage, training.loop, args.out, resume=args.resume, minutes=args.minutes
+        )
+        print(f"{stage.name}: " + ", ".join(f"{k} {v:.4f}" for k, v in figures.items()))
+    print(f"Wrote {args.out / 'best.safetensors'}")
+    return 0
+
+
+def _check_folder(folder: Path, *, resume: bool) -> None:
+    """A run's folder is not written over, and a run that isn't there isn't resumed.
+
+    Raises:
+        ConfigError: as said.
+    """
+    started = (folder / "training-state.json").is_file()
+    if started and not resume:
+        raise ConfigError(f"{folder} holds a run already: --resume goes on with it")
+    if resume and not started:
+        raise ConfigError(f"{folder} holds no run to resume")

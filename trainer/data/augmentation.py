@@ -1,0 +1,166 @@
+"""More motion out of few clips: other speeds, longer loops, reversed walks, gestures, sequences.
+
+All work on joint positions on the built-in skeleton and return new clips with captions of their
+own; none changes which side is which.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
+
+from engine.motion import skeleton as sk
+from trainer.data.actions import actions_of
+from trainer.data.corpus import Clip
+from trainer.data.uniform_skeleton import (
+    SourceConstants,
+    chest_frame,
+    frame_heading,
+    to_uniform_skeleton,
+)
+
+Array = NDArray[np.float32]
+
+MAX_FRAMES = 197  # 9.8 s and the frame that encoding takes off
+_BLEND = 8  # frames of a transition
+_LOOP_GAP = 0.09  # metres between first and last pose of a clip that may be repeated
+_ARM_JOINTS = (
+    (sk.LEFT_SHOULDER, sk.LEFT_ELBOW, sk.LEFT_WRIST),
+    (sk.RIGHT_SHOULDER, sk.RIGHT_ELBOW, sk.RIGHT_WRIST),
+)
+
+
+def clip_actions(clip: Clip) -> frozenset[str]:
+    """Actions that any caption of the clip names."""
+    return frozenset[str]().union(*(actions_of(caption) for caption in clip.captions))
+
+
+def stretched(clip: Clip, speed: float) -> Clip:
+    """The clip at another speed (1.2 is faster)."""
+    frames = len(clip.joints)
+    times = np.linspace(0, frames - 1, max(12, round(frames / speed)))
+    joints = CubicSpline(np.arange(frames), clip.joints, axis=0)(times)
+    return _rebuilt(clip, joints)
+
+
+def extended(clip: Clip, num_frames: int) -> Clip:
+    """A short clip made num_frames long: repeated where it closes on itself, else held still."""
+    if _closes(clip.joints):
+        joints = clip.joints
+        while len(joints) < num_frames:
+            joints = concatenate(joints, clip.joints, blend=4)
+        return _rebuilt(clip, joints[:num_frames])
+    missing = max(0, num_frames - len(clip.joints))
+    before = min(missing // 3, 10)
+    held = np.concatenate(
+        [
+            np.repeat(clip.joints[:1], before, axis=0),
+            clip.joints,
+            np.repeat(clip.joints[-1:], missing - before, axis=0),
+        ]
+    )
+    return replace(clip, joints=held)
+
+
+def reversed_walk(clip: Clip) -> Clip | None:
+    """A walk or run ahead played backwards, with captions that say so; None for other clips.
+
+    Source: Grasso, Bianchi and Lacquaniti, Motor Patterns for Human Gait: Backward Versus Forward
+    Locomotion, J. Neurophysiology 1998: joint angles of the two are mirror images in time.
+    """
+    actions = clip_actions(clip)
+    if "walk" not in actions or actions - {"walk", "stand", "swing_arms", "sway", "look"}:
+        return None
+    if _ahead(clip.joints) < 0.8 * _path(clip.joints) or _path(clip.joints) < 1.0:
+        return None
+    captions = (
+        "a person walks backward",
+        "someone walks backwards with even steps",
+        "the person steps back several times, facing ahead",
+        "a person is backing up",
+        "someone moves in reverse",
+    )
+    return replace(clip, joints=clip.joints[::-1].copy(), captions=captions)
+
+
+def with_gesture(body: Clip, gesture: Clip, caption: str) -> Clip:
+    """The arms of one clip on the body of another, relative to the chest."""
+    frames = min(len(body.joints), MAX_FRAMES)
+    joints = body.joints[:frames].copy()
+    source = _ping_pong(gesture.joints, frames)
+    turn = chest_frame(joints) @ np.swapaxes(chest_frame(source), -1, -2)
+    for shoulder, elbow, wrist in _ARM_JOINTS:
+        for start, end in ((shoulder, elbow), (elbow, wrist)):
+            bone = np.einsum("tij,tj->ti", turn, source[:, end] - source[:, start])
+            joints[:, end] = joints[:, start] + bone
+    return replace(body, joints=joints.astype(np.float32), captions=(caption,))
+
+
+def sequence(first: Clip, second: Clip, generator: random.Random) -> Clip:
+    """Two clips one after the other, captioned "A, then B"."""
+    joints = concatenate(first.joints, second.joints, blend=_BLEND)
+    captions: list[str] = []
+    for _ in range(2):
+        one, two = (min(c.captions, key=len).rstrip(".") for c in (first, second))
+        predicate = two.split(" ", 2)[-1] if two.startswith(("a ", "the ")) else two
+        joint = generator.choice((" and then ", ", then ", " then ", " and "))
+        captions.append(f"{one}{joint}{predicate}")
+    return _rebuilt(first, joints[:MAX_FRAMES], captions=tuple(dict.fromkeys(captions)))
+
+
+def concatenate(first: Array, second: Array, *, blend: int) -> Array:
+    """The second clip moved to where the first ends, faded over from its last frames."""
+    blend = min(blend, len(first) - 2, len(second) - 1)
+    turn = frame_heading(first[-blend]) - frame_heading(second[0])
+    moved = _turned(second - second[:1, :1] * np.array([1, 0, 1]), turn)
+    # the root goes on at the speed it had, so that a walk doesn't stop at the seam
+    moved = moved + first[-blend, sk.PELVIS] * np.array([1, 0, 1])
+    weight = (0.5 - 0.5 * np.cos(np.pi * (np.arange(blend) + 0.5) / blend))[:, None, None]
+    seam = (1 - weight) * first[len(first) - blend :] + weight * moved[:blend]
+    return np.concatenate([first[: len(first) - blend], seam, moved[blend:]]).astype(np.float32)
+
+
+def _turned(joints: Array, angle: float) -> Array:
+    cos, sin = np.cos(angle), np.sin(angle)
+    turn = np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
+    return joints @ turn.T
+
+
+def _rebuilt(clip: Clip, joints: Array, captions: tuple[str, ...] | None = None) -> Clip:
+    """Blending bends bone lengths; put the clip back onto the skeleton."""
+    low = np.percentile(joints[..., 1].min(axis=1), 5)
+    uniform = to_uniform_skeleton(joints.astype(np.float32), SourceConstants())
+    uniform[..., 1] += low
+    return replace(
+        clip, joints=uniform.astype(np.float32), captions=captions if captions else clip.captions
+    )
+
+
+def _closes(joints: Array) -> bool:
+    """Whether the last pose is the first one again, wherever the character is by then."""
+    first, last = (
+        _turned(pose - pose[:1] * np.array([1, 0, 1]), -frame_heading(pose))
+        for pose in (joints[0], joints[-1])
+    )
+    return float(np.linalg.norm(first - last, axis=-1).mean()) < _LOOP_GAP
+
+
+def _ping_pong(joints: Array, frames: int) -> Array:
+    """Forward and back again until there are enough frames."""
+    cycle = np.concatenate([joints, joints[-2:0:-1]])
+    return np.tile(cycle, (-(-frames // len(cycle)), 1, 1))[:frames]
+
+
+def _path(joints: Array) -> float:
+    return float(np.linalg.norm(np.diff(joints[:, 0, ::2], axis=0), axis=-1).sum())
+
+
+def _ahead(joints: Array) -> float:
+    """How far the root moves in the direction that the body faces, metres."""
+    heading = np.array([frame_heading(pose) for pose in joints[:-1]])
+    step = np.diff(joints[:, 0], axis=0)
+    return float((step[:, 0] * np.sin(heading) + step[:, 2] * np.cos(heading)).sum())

@@ -1,0 +1,231 @@
+"""Training examples: features of clips with encoded captions, drawn into batches.
+
+Rare actions are drawn more often, and clips of like length share a batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from platformdirs import user_cache_dir
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from engine.motion.representation import Representation, estimate_heading
+from engine.networks.text_encoder import SHA256, WIDTH, TextFeatures, encode_text
+from trainer.data.augmentation import (
+    MAX_FRAMES,
+    clip_actions,
+    extended,
+    reversed_walk,
+    sequence,
+    stretched,
+    with_gesture,
+)
+from trainer.data.corpus import Clip
+from trainer.data.paraphrase import paraphrases
+
+_SHORT = 70  # frames below which a clip is also given longer
+_LENGTH_GROUP = 4  # batches drawn together, so that clips of like length share one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One motion as features, and the rows of its captions in the text store."""
+
+    features: Tensor  # (T, F) normalised
+    captions: tuple[int, ...]
+    weight: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """B clips padded to the longest."""
+
+    features: Tensor  # (B, T, F) normalised, zero behind a clip's end
+    mask: Tensor  # (B, T) bool
+    text: TextFeatures
+
+
+class TextStore:
+    """Encoded captions, without their padding, in half precision.
+
+    Encoding ten thousand captions takes a minute on two cores, so it is kept in the user's cache.
+    """
+
+    def __init__(self, captions: Sequence[str], cache: Path | None = None) -> None:
+        self.captions = tuple(dict.fromkeys(captions))
+        self.row = {caption: i for i, caption in enumerate(self.captions)}
+        digest = hashlib.sha256("\n".join((SHA256, *self.captions)).encode()).hexdigest()[:20]
+        folder = cache or Path(user_cache_dir("marey", appauthor=False)) / "captions"
+        path = folder / f"{digest}.safetensors"
+        if not path.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            partial = path.with_suffix(".partial")
+            save_file(_encode_captions(self.captions), partial)
+            os.replace(partial, path)
+        stored = load_file(path)
+        self._tokens = stored["tokens"].split(stored["lengths"].tolist())
+        self.sentences = stored["sentences"]
+
+    def gather(self, rows: Sequence[int], dropped: Sequence[bool]) -> TextFeatures:
+        """Features of captions by row; a dropped one has no tokens."""
+        longest = max(len(self._tokens[row]) for row in rows)
+        tokens = torch.zeros(len(rows), longest, 384)
+        mask = torch.zeros(len(rows), longest, dtype=torch.bool)
+        for k, (row, is_dropped) in enumerate(zip(rows, dropped, strict=True)):
+            if not is_dropped:
+                tokens[k, : len(self._tokens[row])] = self._tokens[row].float()
+                mask[k, : len(self._tokens[row])] = True
+        return TextFeatures(tokens=tokens, mask=mask, sentence=self.sentences[list(rows)])
+
+
+def _encode_captions(captions: Sequence[str]) -> dict[str, Tensor]:
+    """Tokens of all captions end to end (N, 384), how many each has, and the sentences."""
+    tokens: list[Tensor] = [torch.empty(0)] * len(captions)
+    sentences = torch.empty(len(captions), WIDTH)
+    # like lengths together waste no time on padding
+    order = sorted(range(len(captions)), key=lambda i: len(captions[i]))
+    for start in range(0, len(order), 256):
+        rows = order[start : start + 256]
+        encoded = encode_text([captions[i] for i in rows])
+        for k, i in enumerate(rows):
+            tokens[i] = encoded.tokens[k, encoded.mask[k]].half()
+            sentences[i] = encoded.sentence[k]
+    lengths = torch.tensor([len(rows) for rows in tokens])
+    return {"tokens": torch.cat(tokens), "lengths": lengths, "sentences": sentences}
+
+
+def encode_clip(clip: Clip, representation: Representation) -> Tensor:
+    """Features (T - 1, F) of a clip, not normalised, at most 9.8 s."""
+    joints = torch.from_numpy(clip.joints[:MAX_FRAMES])
+    return representation.encode(joints, estimate_heading(joints))
+
+
+def augmented(clips: Sequence[Clip], generator: random.Random) -> list[Clip]:
+    """The clips and what can be made of them; see trainer.data.augmentation."""
+    result = list(clips)
+    for clip in clips:
+        result.append(stretched(clip, generator.uniform(0.82, 0.95)))
+        result.append(stretched(clip, generator.uniform(1.06, 1.22)))
+        if len(clip.joints) < _SHORT:
+            result += [extended(clip, generator.randint(_SHORT, 150)) for _ in range(2)]
+            result.append(extended(stretched(clip, generator.uniform(0.8, 1.1)), 110))
+        if backward := reversed_walk(clip):
+            result += [backward, stretched(backward, generator.uniform(0.75, 0.95))]
+    return result + _gestures(clips, generator) + _sequences(clips, generator)
+
+
+def _gestures(clips: Sequence[Clip], generator: random.Random) -> list[Clip]:
+    """Waving while walking, standing, running or turning."""
+    waves = [c for c in clips if any("waves hello" in caption for caption in c.captions)]
+    bodies = {
+        verb: [
+            c
+            for c in clips
+            if clip_actions(c) <= {action, "swing_arms"} and action in clip_actions(c)
+        ]
+        for verb, action in (("walks forward", "walk"), ("stands", "stand"), ("runs", "run"))
+    }
+    made: list[Clip] = []
+    for gesture in waves:
+        for verb, candidates in bodies.items():
+            for body in generator.sample(candidates, min(12, len(candidates))):
+                side = generator.choice(("and waves", "while waving a hand", "and waves hello"))
+                made.append(with_gesture(body, gesture, f"a person {verb} {side}"))
+    return made
+
+
+def _sequences(clips: Sequence[Clip], generator: random.Random) -> list[Clip]:
+    """Pairs of short clips as "A, then B"; one for every four clips."""
+    short = [clip for clip in clips if len(clip.joints) <= 110]
+    if len(short) < 2:
+        return []
+    pairs = [generator.sample(short, 2) for _ in range(len(clips) // 4)]
+    return [sequence(first, second, generator) for first, second in pairs]
+
+
+def balanced_weights(clips: Sequence[Clip], power: float = 0.5) -> list[float]:
+    """How often to draw each clip: its rarest action's share in the corpus, to -power."""
+    counts = Counter(action for clip in clips for action in clip_actions(clip))
+    total = len(clips)
+    weights: list[float] = []
+    for clip in clips:
+        rarest = min((counts[action] for action in clip_actions(clip)), default=total // 4)
+        # an action of fewer than 8 clips is not drawn more often than one of 8: it'd be learned by heart
+        weights.append((max(rarest, 8) / total) ** -power)
+    return weights
+
+
+class ExampleSampler:
+    """Draws batches from examples; the same generator state draws the same batch."""
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        texts: TextStore,
+        *,
+        batch_size: int,
+        prompt_dropout: float,
+    ) -> None:
+        self._examples = examples
+        self._texts = texts
+        self._weights = torch.tensor([example.weight for example in examples])
+        self._batch_size = batch_size
+        self._prompt_dropout = prompt_dropout
+        self._waiting: list[list[int]] = []
+
+    def draw(self, generator: torch.Generator) -> Batch:
+        """The next batch."""
+        if not self._waiting:
+            count = self._batch_size * _LENGTH_GROUP
+            rows = torch.multinomial(self._weights, count, True, generator=generator).tolist()
+            rows.sort(key=lambda row: len(self._examples[row].features))
+            groups = [rows[i : i + self._batch_size] for i in range(0, count, self._batch_size)]
+            order = torch.randperm(_LENGTH_GROUP, generator=generator).tolist()
+            self._waiting = [groups[i] for i in order]
+        return self._collate(self._waiting.pop(), generator)
+
+    def waiting(self) -> list[list[int]]:
+        """Batches drawn but not handed out: part of the state that a resumed run needs."""
+        return [list(rows) for rows in self._waiting]
+
+    def restore(self, waiting: list[list[int]]) -> None:
+        """Take up what `waiting` gave."""
+        self._waiting = [list(rows) for rows in waiting]
+
+    def _collate(self, rows: list[int], generator: torch.Generator) -> Batch:
+        examples = [self._examples[row] for row in rows]
+        features, mask = pad_features([example.features for example in examples])
+        picks = torch.rand(len(rows), generator=generator).tolist()
+        drops = torch.rand(len(rows), generator=generator) < self._prompt_dropout
+        captions = [
+            example.captions[int(pick * len(example.captions))]
+            for example, pick in zip(examples, picks, strict=True)
+        ]
+        text = self._texts.gather(captions, drops.tolist())
+        return Batch(features=features, mask=mask, text=text)
+
+
+def pad_features(features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Clips (T, F) as (B, T, F) padded with zeros, and the mask (B, T) of real frames."""
+    longest = max(len(clip) for clip in features)
+    padded = torch.zeros(len(features), longest, features[0].shape[1])
+    mask = torch.zeros(len(features), longest, dtype=torch.bool)
+    for k, clip in enumerate(features):
+        padded[k, : len(clip)] = clip
+        mask[k, : len(clip)] = True
+    return padded, mask
+
+
+def reworded(clips: Sequence[Clip], count: int, generator: random.Random) -> dict[str, list[str]]:
+    """Rewordings of every caption; the caption itself comes first."""
+    captions = dict.fromkeys(caption for clip in clips for caption in clip.captions)
+    return {caption: [caption, *paraphrases(caption, count, generator)] for caption in captions}

@@ -1,0 +1,88 @@
+"""Captions said otherwise, so that a small corpus teaches more words than it holds.
+
+Only words that mean the same for a body: who does it, tense, and close synonyms of common verbs.
+Sides, directions, counts and order are never touched.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+
+_SUBJECT = re.compile(
+    r"^(?:the |a |an )?(?:person|someone|man|woman|figure|character|human|he|she)\b", re.IGNORECASE
+)
+_SUBJECTS = (
+    "a person",
+    "someone",
+    "the person",
+    "a man",
+    "a woman",
+    "the figure",
+    "a character",
+    "he",
+    "she",
+    "the man",
+    "a human",
+)
+
+# Each row: forms of one meaning in the same grammatical form.
+_SYNONYMS: tuple[tuple[str, ...], ...] = (
+    ("walks", "strolls", "goes on foot", "is walking", "strides", "paces"),
+    ("walking", "strolling", "striding"),
+    ("runs", "is running", "sprints", "jogs", "dashes"),
+    ("running", "sprinting", "jogging"),
+    ("jumps", "leaps", "is jumping", "springs", "bounds"),
+    ("jump", "leap"),
+    ("forward", "forwards", "ahead", "straight ahead"),
+    ("backward", "backwards", "in reverse"),
+    ("turns", "rotates", "pivots", "is turning"),
+    ("spins", "twirls", "whirls around"),
+    ("dances", "is dancing", "performs a dance", "moves to the music"),
+    (
+        "waves hello",
+        "waves",
+        "waves a hand",
+        "is waving",
+        "greets with a wave",
+        "says hi with a hand",
+    ),
+    ("sits down", "takes a seat", "is sitting down", "lowers into a seat"),
+    ("sits", "is sitting", "is seated"),
+    ("stands", "is standing", "stays"),
+    ("kicks", "is kicking", "does a kick", "throws a kick"),
+    ("punches", "is punching", "throws a punch", "strikes"),
+    ("crouches", "squats down", "ducks down", "bends the knees and gets low"),
+    ("sneaks", "creeps", "moves stealthily", "prowls"),
+    ("picks up", "lifts up"),
+    ("quickly", "fast", "rapidly"),
+    ("slowly", "at a slow pace", "calmly"),
+    ("on the spot", "in place"),
+    ("raises", "lifts"),
+)
+_BY_FORM = {form: row for row in _SYNONYMS for form in row}
+_FORMS = re.compile(
+    r"\b(" + "|".join(sorted(map(re.escape, _BY_FORM), key=len, reverse=True)) + r")\b"
+)
+
+
+def paraphrases(caption: str, count: int, generator: random.Random) -> list[str]:
+    """Up to `count` different rewordings of a caption, the caption itself not among them."""
+    found: list[str] = []
+    for _ in range(3 * count):
+        reworded = _reword(caption, generator)
+        if reworded != caption and reworded not in found:
+            found.append(reworded)
+        if len(found) == count:
+            break
+    return found
+
+
+def _reword(caption: str, generator: random.Random) -> str:
+    text = _SUBJECT.sub(generator.choice(_SUBJECTS), caption.strip().rstrip("."), count=1)
+
+    def other(match: re.Match[str]) -> str:
+        keep = generator.random() < 0.4
+        return match[0] if keep else generator.choice(_BY_FORM[match[0]])
+
+    return _FORMS.sub(other, text)

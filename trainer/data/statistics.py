@@ -1,0 +1,37 @@
+"""Mean and deviation of features over a training corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.motion.representation import Representation
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Normalised features are (features - mean) / deviation."""
+
+    mean: Tensor  # (F,)
+    deviation: Tensor  # (F,), one value per block, as HumanML3D does
+
+    def normalise(self, features: Tensor) -> Tensor:
+        """Features with zero mean and unit deviation per block."""
+        return (features - self.mean) / self.deviation
+
+    def restore(self, normalised: Tensor) -> Tensor:
+        """The inverse of normalise."""
+        return normalised * self.deviation + self.mean
+
+
+def measure_statistics(features: Sequence[Tensor], representation: Representation) -> Statistics:
+    """Mean per feature; deviation averaged over each block's features."""
+    frames = torch.cat(list(features)).double()
+    deviation = frames.std(dim=0)
+    for block in representation.blocks:
+        part = representation.part(block)
+        deviation[part] = deviation[part].mean()
+    return Statistics(frames.mean(dim=0).float(), deviation.clamp(min=1e-6).float())

@@ -1,0 +1,44 @@
+"""Exponential moving average of a module's parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class Ema:
+    """Average with a decay that warms up: min(decay, (1 + step) / (10 + step)).
+
+    Source: TensorFlow's ExponentialMovingAverage, num_updates.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.average = {name: p.detach().clone() for name, p in module.named_parameters()}
+
+    def update(self, module: nn.Module, step: int) -> None:
+        """Take in the parameters after optimiser step number `step` (from 1)."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(self.average.values()), [p.data for p in module.parameters()], 1 - decay
+            )
+
+    @contextmanager
+    def applied(self, module: nn.Module) -> Iterator[None]:
+        """Have the module hold the average for a while."""
+        raw = {name: p.detach().clone() for name, p in module.named_parameters()}
+        self._load(module, self.average)
+        try:
+            yield
+        finally:
+            self._load(module, raw)
+
+    @staticmethod
+    def _load(module: nn.Module, values: dict[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, parameter in module.named_parameters():
+                parameter.copy_(values[name])

@@ -1,0 +1,240 @@
+"""MDM on true 3D motion: the baseline that learning from 2D is measured against."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.checkpoint import CheckpointInfo, save_checkpoint
+from engine.diffusion.schedule import NoiseSchedule, cosine_schedule
+from engine.methods.mdm import MdmConfig
+from engine.motion.representation import ROOT_LOCAL
+from engine.networks import text_encoder
+from engine.networks.denoiser import Denoiser
+from trainer.data.corpus import FPS, Clip, load_corpus
+from trainer.data.examples import (
+    Batch,
+    Example,
+    ExampleSampler,
+    TextStore,
+    augmented,
+    balanced_weights,
+    encode_clip,
+    pad_features,
+    reworded,
+)
+from trainer.data.statistics import Statistics, measure_statistics
+from trainer.losses.motion_terms import feature_loss, feature_weights, step_loss
+from trainer.loop import LoopSettings
+from trainer.stages import LossTerms, Player, Stage
+
+VALIDATION_TIMESTEPS = (4, 14, 24, 34, 44)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MdmTraining:
+    """One MDM run. Counts are optimiser steps, rates are per step."""
+
+    method: str = "mdm"
+    licence: str
+    model: MdmConfig = field(default_factory=MdmConfig)
+    loop: LoopSettings = field(default_factory=lambda: LoopSettings(num_steps=6_000))
+    optimizer: str = "adamw"  # adamw or muon
+    learning_rate: float = 5e-4
+    weight_decay: float = 0.02
+    batch_size: int = 32
+    prompt_dropout: float = 0.1
+    step_weight: float = 0.1  # of the steps that positions give, against the features
+    rewordings: int = 4  # of each caption
+    num_steps: int = 10  # default when sampling
+    guidance_scale: float = 2.5
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in ("adamw", "muon"):
+            raise ValueError(f"optimizer is {self.optimizer!r}, needs adamw or muon")
+        if not 0 <= self.prompt_dropout < 1:
+            raise ValueError(f"prompt_dropout is {self.prompt_dropout}, needs 0 to 1")
+
+
+def stages(training: MdmTraining, folders: Sequence[Path], run: Path) -> list[Stage]:
+    """The one stage of MDM: read the corpora, build the network, denoise.
+
+    Raises:
+        CorpusError: a folder isn't a corpus.
+    """
+    generator = random.Random(training.loop.seed)
+    torch.manual_seed(training.loop.seed)
+    clips = load_corpus(folders, "train")
+    held_out = load_corpus(folders, "val")
+    statistics = measure_statistics([encode_clip(clip, ROOT_LOCAL) for clip in clips], ROOT_LOCAL)
+    sampler, texts = _examples(augmented(clips, generator), statistics, training, generator)
+    validation = _validation_batches(held_out, statistics)
+    model = Denoiser(training.model.denoiser)
+    objective = _Objective(model, statistics, training)
+    player = Player(
+        name="denoiser",
+        module=model,
+        optimizer=_optimizer(model, training),
+        loss=objective.loss,
+    )
+    store = _Saver(training, statistics, model, (texts, _captions(clips)), folders, run)
+    return [
+        Stage(
+            name="train",
+            players=(player,),
+            batches=sampler,
+            validate=lambda: {"validation": objective.validate(validation)},
+            save=store.save,
+        )
+    ]
+
+
+def _examples(
+    clips: Sequence[Clip], statistics: Statistics, training: MdmTraining, generator: random.Random
+) -> tuple[ExampleSampler, TextStore]:
+    rewordings = reworded(clips, training.rewordings, generator)
+    texts = TextStore([text for group in rewordings.values() for text in group])
+    examples: list[Example] = []
+    for clip, weight in zip(clips, balanced_weights(clips), strict=True):
+        rows = tuple(texts.row[text] for caption in clip.captions for text in rewordings[caption])
+        features = statistics.normalise(encode_clip(clip, ROOT_LOCAL))
+        examples.append(Example(features=features, captions=rows, weight=weight))
+    sampler = ExampleSampler(
+        examples, texts, batch_size=training.batch_size, prompt_dropout=training.prompt_dropout
+    )
+    return sampler, texts
+
+
+def _captions(clips: Sequence[Clip]) -> list[str]:
+    """Captions of the recorded clips: what a prompt is held against."""
+    own = (caption for clip in clips if not clip.is_mirrored for caption in clip.captions)
+    return list(dict.fromkeys(own))
+
+
+def _validation_batches(clips: Sequence[Clip], statistics: Statistics) -> list[Batch]:
+    """All held-out clips with their first caption, in batches of like length."""
+    ordered = sorted(clips, key=lambda clip: len(clip.joints))
+    batches: list[Batch] = []
+    for start in range(0, len(ordered), 32):
+        group = ordered[start : start + 32]
+        padded, mask = pad_features(
+            [statistics.normalise(encode_clip(c, ROOT_LOCAL)) for c in group]
+        )
+        text = text_encoder.encode_text([clip.captions[0] for clip in group])
+        batches.append(Batch(features=padded, mask=mask, text=text))
+    return batches
+
+
+class _Objective:
+    """x0 prediction from noised features: training loss and held-out figure."""
+
+    def __init__(self, model: Denoiser, statistics: Statistics, training: MdmTraining) -> None:
+        self._model = model
+        self._statistics = statistics
+        self._schedule: NoiseSchedule = cosine_schedule(training.model.num_timesteps)
+        self._weights = feature_weights(ROOT_LOCAL)
+        self._step_weight = training.step_weight
+        part = ROOT_LOCAL.part("joint_velocities")
+        self._step_scale = float(statistics.deviation[part].mean())
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> LossTerms:
+        timestep = torch.randint(
+            self._schedule.num_timesteps, (len(batch.features),), generator=generator
+        )
+        features, steps = self._errors(batch, timestep, generator)
+        return {"features": features, "steps": self._step_weight * steps}
+
+    def validate(self, batches: Sequence[Batch]) -> float:
+        """Mean feature error over fixed noise and timesteps of the held-out clips."""
+        generator = torch.Generator().manual_seed(0)
+        total, count = 0.0, 0
+        for batch in batches:
+            for value in VALIDATION_TIMESTEPS:
+                timestep = torch.full((len(batch.features),), value)
+                total += float(self._errors(batch, timestep, generator)[0]) * len(batch.features)
+                count += len(batch.features)
+        return total / count
+
+    def _errors(
+        self, batch: Batch, timestep: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        noise = torch.randn(batch.features.shape, generator=generator)
+        x_t = self._schedule.add_noise(batch.features, noise, timestep)
+        x0 = self._model(x_t, timestep, batch.text, batch.mask)
+        features = feature_loss(x0, batch.features, batch.mask, self._weights).mean()
+        steps = step_loss(
+            self._statistics.restore(x0),
+            self._statistics.restore(batch.features),
+            batch.mask,
+            ROOT_LOCAL,
+            self._step_scale,
+        ).mean()
+        return features, steps
+
+
+def _optimizer(model: Denoiser, training: MdmTraining) -> torch.optim.Optimizer:
+    decayed = [p for p in model.parameters() if p.ndim >= 2]
+    others = [p for p in model.parameters() if p.ndim < 2]
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": training.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=training.learning_rate, betas=(0.9, 0.98), fused=True)
+
+
+class _Saver:
+    """Writes checkpoints to sample from."""
+
+    def __init__(
+        self,
+        training: MdmTraining,
+        statistics: Statistics,
+        model: Denoiser,
+        known: tuple[TextStore, list[str]],
+        folders: Sequence[Path],
+        run: Path,
+    ) -> None:
+        self._training = training
+        self._statistics = statistics
+        self._model = model
+        texts, self._captions = known
+        self._sentences = texts.sentences[[texts.row[caption] for caption in self._captions]]
+        self._datasets = [folder.name for folder in folders]
+        self._run = run
+
+    def save(self, name: str, step: int, figures: Mapping[str, float]) -> None:
+        """Write RUN/name.safetensors in half precision."""
+        training = self._training
+        info = CheckpointInfo(
+            method="mdm",
+            method_config=asdict(training.model),
+            accepts=("prompt",),
+            fps=FPS,
+            feature_blocks=ROOT_LOCAL.sizes,
+            text_encoder={"name": text_encoder.NAME, "sha256": text_encoder.SHA256},
+            training={
+                "supervision": "3d",
+                "step": step,
+                "seed": training.loop.seed,
+                "datasets": self._datasets,
+                "validation": figures.get("validation"),
+            },
+            sampling={
+                "num_steps": training.num_steps,
+                "guidance_scale": training.guidance_scale,
+                "max_seconds": 60.0,
+            },
+            licence=training.licence,
+            extra={"captions": self._captions},
+        )
+        tensors = {f"model.{n}": p for n, p in self._model.named_parameters()}
+        tensors["captions.sentences"] = self._sentences
+        tensors["statistics.mean"] = self._statistics.mean
+        tensors["statistics.std"] = self._statistics.deviation
+        save_checkpoint(self._run / f"{name}.safetensors", info, tensors, half=True)
