@@ -9,6 +9,7 @@ the floor. Bone lengths never change.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -22,7 +23,8 @@ from engine.motion.motion import Motion
 from engine.motion.skeleton import FOOT_JOINTS, SMPL_22
 
 _MIN_SECONDS = 0.1  # of a stand
-_MAX_DRIFT = 0.2  # metres that a foot may have slid in one stand; more is another stand
+_MAX_DRIFT = 0.15  # metres that a foot may have slid in one stand; more is another stand
+_CUT_SECONDS = 0.3  # between two places of a foot that has slid further
 _EASE_SECONDS = 0.2  # that an offset takes to fade, at least
 _EASE_SPEED = 0.8  # metres per second: larger offsets fade longer
 _MAX_EASE_SECONDS = 0.6
@@ -120,10 +122,11 @@ def _find_stands(
         stays = stays & (probabilities > limits.stay_probability)
     min_frames = max(3, round(_MIN_SECONDS * motion.fps))
     stands = hysteresis(enters & stays, stays, min_frames=min_frames)
+    half = max(2, round(_CUT_SECONDS / 2 * motion.fps))
     for column in range(4):
         for start, stop in spans(stands[:, column]):
             for cut in _drift_cuts(feet[start:stop, column]):
-                stands[start + cut - 2 : start + cut + 2, column] = False
+                stands[max(0, start + cut - half) : start + cut + half, column] = False
     return stands
 
 
@@ -135,14 +138,14 @@ def _speeds(feet: Tensor, fps: float) -> Tensor:
     return (torch.cat((steps[:1], steps)) + torch.cat((steps, steps[-1:]))) / 2
 
 
-def _drift_cuts(places: Tensor) -> Iterator[int]:
+def _drift_cuts(track: Tensor) -> Iterator[int]:
     """Frames of a stand (N, 3) at which the foot has slid too far for one place."""
-    start = 0
+    places = track[:, [0, 2]].tolist()
+    start = places[0]
     for frame, place in enumerate(places):
-        away = torch.linalg.vector_norm((place - places[start])[[0, 2]])
-        if float(away) > _MAX_DRIFT:
+        if math.dist(place, start) > _MAX_DRIFT:
             yield frame
-            start = frame
+            start = place
 
 
 def _foot_places(joints: Tensor, stands: Tensor, motion: Motion) -> tuple[Tensor, Tensor, Tensor]:
