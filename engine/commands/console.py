@@ -28,6 +28,7 @@ from rich.text import Text
 
 DONE, FAILED, WRONG_WORDS, INTERRUPTED = 0, 1, 2, 130
 LINE_INTERVAL_S = 3.0
+PIPE_WIDTH = 400
 
 
 if TYPE_CHECKING:
@@ -95,6 +96,11 @@ def print_warning(message: str) -> None:
     print(f"engine: warning: {' '.join(message.split())}", file=sys.stderr)
 
 
+def table_console() -> Console:
+    """Where tables go: as wide as the terminal, and wide enough for any line of a pipe."""
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+
+
 def print_note(message: str) -> None:
     """One line on standard error that isn't an error."""
     print(message, file=sys.stderr)
@@ -112,7 +118,8 @@ class ProgressLine:
         self._what = what
         self._bar = _bar() if sys.stderr.isatty() else None
         self._task = self._bar.add_task(what, total=None) if self._bar is not None else None
-        self._started = self._line_at = time.monotonic()
+        self._line_at = time.monotonic()
+        self._first: tuple[float, int] | None = None  # when the first step was reported, and which
 
     def __enter__(self) -> ProgressLine:
         if self._bar is not None:
@@ -134,10 +141,15 @@ class ProgressLine:
             self._bar.update(self._task, completed=step, total=num_steps)
             return
         now = time.monotonic()
-        if now - self._line_at >= LINE_INTERVAL_S:
+        # What came before the first step (loading) says nothing about the rate.
+        first_time, first_step = self._first = self._first or (now, step)
+        if now - self._line_at >= LINE_INTERVAL_S and step > first_step:
             self._line_at = now
-            left = (now - self._started) / max(step, 1) * (num_steps - step)
-            print_note(f"{self._what}: step {step} of {num_steps}, about {left:.0f} s left")
+            rate = (step - first_step) / max(now - first_time, 1e-9)
+            print_note(
+                f"{self._what}: step {step} of {num_steps}, {rate:.1f} steps/s, "
+                f"about {(num_steps - step) / rate:.0f} s left"
+            )
 
 
 def _bar() -> Progress:

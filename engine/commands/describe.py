@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from engine.commands import console
@@ -43,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         console.print_json(values)
     else:
-        Console().print(_table(values))
+        console.table_console().print(_table(values))
     return console.DONE
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from rich.console import Console
 from rich.table import Table
 
 from engine.commands import console
@@ -51,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     elif not rows:
         console.print_note(f"There is no model in {', '.join(map(str, store.folders))}")
     else:
-        Console().print(_table(rows))
+        console.table_console().print(_table(rows))
     return console.DONE
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -164,7 +165,8 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(
 ) -> None:
     monkeypatch.setattr(console, "LINE_INTERVAL_S", 0.0)
     with console.ProgressLine("Generating") as progress:
-        progress.report(5, 10)
+        progress.report(1, 10)
+        progress.report(10, 10)
     output = capsys.readouterr()
-    assert "Generating: step 5 of 10, about 0 s left" in output.err
+    assert re.fullmatch(r"Generating: step 10 of 10, [\d.]+ steps/s, about 0 s left\n", output.err)
     assert output.out == ""
