@@ -60,7 +60,7 @@ def engine_part() -> Part:
     return Part(
         name="engine",
         folder=ROOT / ".venv",
-        requirements=_of_project(extras=("engine",)),
+        requirements=_of_project(extras=("engine",), groups=("build",)),
         size="about 150 MB",
         has_torch=True,
         constraints=CONSTRAINTS,
@@ -73,7 +73,7 @@ def development_part() -> Part:
     return Part(
         name="development",
         folder=ROOT / ".venv",
-        requirements=_of_project(extras=("engine", "trainer"), groups=("lint", "test")),
+        requirements=_of_project(extras=("engine", "trainer"), groups=("lint", "test", "build")),
         size="about 250 MB",
         has_torch=True,
         constraints=CONSTRAINTS,

@@ -221,14 +221,14 @@ def _lay_out(
         add_mesh(scene, f"shadow {index}", _cast(placed, height), pose.faces, SHADOW)
         seconds = f"{(pose.frame - poses[0].frame) / fps:.1f} s"
         add_text(scene, seconds, (middle, -0.75 * height, 0.03 * height), size=0.11 * height)
-    add_floor(scene, np.zeros(2), np.array([end + height, 0.0]), height, z=0.0)
+    add_floor(scene, np.zeros(2), np.array([end + height, 0.0]), height, z=0.0, brightness=0.85)
     return end
 
 
 def _cast(vertices: np.ndarray, height: float) -> np.ndarray:
     """The shadow on the floor as flat geometry: Workbench's own takes a minute for fine meshes."""
     above = np.maximum(vertices[:, 2:], 0.0)
-    flat = vertices[:, :2] + above * np.array([0.5, 0.42], np.float32)
+    flat = vertices[:, :2] + above * np.array([0.5, 0.6], np.float32)
     return np.concatenate([flat, np.full_like(above, 0.002 * height)], axis=1)
 
 
