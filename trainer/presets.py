@@ -30,7 +30,7 @@ class Preset:
 
 PRESETS: dict[str, Preset] = {
     "mdm-free": Preset(
-        training=MdmTraining(licence=FREE_LICENCE),
+        training=MdmTraining(licence=FREE_LICENCE, loop=LoopSettings(num_steps=7_500)),
         data="free",
         purpose="the default model: text to motion, commercial use allowed",
     ),

@@ -164,9 +164,9 @@ class Mdm:
             skeleton=self.info.skeleton,
             root_translation=decoded.joints[:, 0],
             local_rotations=rotations,
-            contacts=decoded.contacts.clamp(0, 1),
+            contacts=torch.zeros_like(decoded.contacts),
         )
-        return lock_feet(motion)
+        return lock_feet(motion, contact_probabilities=decoded.contacts.clamp(0, 1))
 
     def _signed(
         self,

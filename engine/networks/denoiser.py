@@ -18,10 +18,10 @@ class DenoiserConfig:
 
     num_features: int
     width: int = 256
-    num_layers: int = 8
+    num_layers: int = 6
     num_heads: int = 4
     feedforward: int = 1024
-    frames_per_token: int = 2
+    frames_per_token: int = 4
     text_width: int = 384
     dropout: float = 0.1
 

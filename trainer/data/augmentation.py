@@ -26,7 +26,7 @@ from trainer.data.uniform_skeleton import (
 Array = NDArray[np.float32]
 
 MAX_FRAMES = 197  # 9.8 s and the frame that encoding takes off
-_BLEND = 8  # frames of a transition
+_BLEND = 12  # frames of a transition
 _LOOP_GAP = 0.09  # metres between first and last pose of a clip that may be repeated
 _ARM_JOINTS = (
     (sk.LEFT_SHOULDER, sk.LEFT_ELBOW, sk.LEFT_WRIST),
@@ -52,7 +52,7 @@ def extended(clip: Clip, num_frames: int) -> Clip:
     if _closes(clip.joints):
         joints = clip.joints
         while len(joints) < num_frames:
-            joints = concatenate(joints, clip.joints, blend=4)
+            joints = concatenate(joints, clip.joints, blend=6)
         return _rebuilt(clip, joints[:num_frames])
     missing = max(0, num_frames - len(clip.joints))
     before = min(missing // 3, 10)
@@ -113,15 +113,14 @@ def sequence(first: Clip, second: Clip, generator: random.Random) -> Clip:
 
 
 def concatenate(first: Array, second: Array, *, blend: int) -> Array:
-    """The second clip moved to where the first ends, faded over from its last frames."""
-    blend = min(blend, len(first) - 2, len(second) - 1)
-    turn = frame_heading(first[-blend]) - frame_heading(second[0])
-    moved = _turned(second - second[:1, :1] * np.array([1, 0, 1]), turn)
-    # the root goes on at the speed it had, so that a walk doesn't stop at the seam
-    moved = moved + first[-blend, sk.PELVIS] * np.array([1, 0, 1])
-    weight = (0.5 - 0.5 * np.cos(np.pi * (np.arange(blend) + 0.5) / blend))[:, None, None]
-    seam = (1 - weight) * first[len(first) - blend :] + weight * moved[:blend]
-    return np.concatenate([first[: len(first) - blend], seam, moved[blend:]]).astype(np.float32)
+    """The second clip moved to where the first ends; what is left of a jump fades in its frames."""
+    turn = frame_heading(first[-1]) - frame_heading(second[0])
+    ground = np.array([1, 0, 1])
+    moved = _turned(second - second[:1, :1] * ground, turn) + first[-1, sk.PELVIS] * ground
+    jump = first[-1] - moved[0]
+    fade = 0.5 + 0.5 * np.cos(np.pi * np.minimum(np.arange(len(moved)) / (blend + 1), 1.0))
+    moved = moved + fade[:, None, None] * jump
+    return np.concatenate([first, moved[1:]]).astype(np.float32)
 
 
 def _turned(joints: Array, angle: float) -> Array:

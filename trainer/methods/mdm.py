@@ -45,8 +45,7 @@ class MdmTraining:
     licence: str
     model: MdmConfig = field(default_factory=MdmConfig)
     loop: LoopSettings = field(default_factory=lambda: LoopSettings(num_steps=6_000))
-    optimizer: str = "adamw"  # adamw or muon
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     weight_decay: float = 0.02
     batch_size: int = 32
     prompt_dropout: float = 0.1
@@ -56,8 +55,6 @@ class MdmTraining:
     guidance_scale: float = 2.5
 
     def __post_init__(self) -> None:
-        if self.optimizer not in ("adamw", "muon"):
-            raise ValueError(f"optimizer is {self.optimizer!r}, needs adamw or muon")
         if not 0 <= self.prompt_dropout < 1:
             raise ValueError(f"prompt_dropout is {self.prompt_dropout}, needs 0 to 1")
 
