@@ -23,8 +23,8 @@ from blender_addon.engine_link.session import EngineState
 pytestmark = pytest.mark.end_to_end
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
-START_TIMEOUT_S = 90.0  # importing torch on a busy machine
-TIMEOUT_S = 30.0
+START_TIMEOUT_S = 300.0  # importing torch on a machine that is busy training
+TIMEOUT_S = 60.0
 BUDGET_S = 0.02
 
 needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
