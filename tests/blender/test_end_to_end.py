@@ -1,0 +1,130 @@
+"""The add-on in bpy with an engine that is a real process; its models are fakes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import bpy
+import pytest
+
+import blender_addon
+from blender_addon.engine_link import session
+from blender_addon.engine_link.jobs import JobState
+from blender_addon.engine_link.process import EngineCommand
+from blender_addon.engine_link.session import EngineState
+from blender_addon.scene import pump
+from blender_addon.scene.action_writer import PROVENANCE_KEY
+from blender_addon.scripting import GenerateError, generate, start_engine
+from blender_addon.ui import operators
+
+pytestmark = [pytest.mark.blender, pytest.mark.end_to_end]
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TIMEOUT_S = 60.0
+
+
+@pytest.fixture
+def armature() -> Iterator[bpy.types.Object]:
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    blender_addon.register()
+    bpy.ops.motion.add_mannequin()
+    yield bpy.context.object
+    blender_addon.unregister()
+
+
+@pytest.fixture
+def engine(armature: bpy.types.Object, engine_python: Path, tmp_path: Path) -> EngineCommand:
+    command = EngineCommand(
+        python=engine_python,
+        folder=tmp_path,
+        engine_root=REPOSITORY,
+        device="cpu",
+        module="tests.fake_engine",
+    )
+    start_engine(command)
+    return command
+
+
+def hand_of(armature: bpy.types.Object, frame: int) -> tuple[float, float, float]:
+    bpy.context.scene.frame_set(frame)
+    return tuple(armature.matrix_world @ armature.pose.bones["left_wrist"].head)
+
+
+def test_from_prompt_to_keyed_armature(armature: bpy.types.Object, engine: EngineCommand) -> None:
+    bpy.context.scene.render.fps = 24
+    action = generate(armature, "a person walks", seconds=2, seed=5, start_frame=11)
+    assert armature.animation_data.action == action
+    assert tuple(action.frame_range) == (11, 58)
+    assert hand_of(armature, 11) != hand_of(armature, 40)
+    assert json.loads(action[PROVENANCE_KEY])["prompt"] == "a person walks"
+    again = generate(armature, "a person walks", seconds=2, seed=5, start_frame=11)
+    first = hand_of(armature, 40)
+    armature.animation_data.action = action
+    if hasattr(action, "slots"):
+        armature.animation_data.action_slot = action.slots[0]
+    assert again != action
+    assert hand_of(armature, 40) == first  # the same seed gives the same motion
+
+
+def test_a_request_that_cannot_be_served_says_why(
+    armature: bpy.types.Object, engine: EngineCommand
+) -> None:
+    with pytest.raises(GenerateError, match="missing"):
+        generate(armature, "a person walks", model="missing")
+    with pytest.raises(GenerateError):
+        generate(armature, "a person walks", model="broken")
+    assert generate(armature, "a person walks", seconds=1)  # the engine is still there
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_an_engine_that_is_killed_in_the_middle_of_a_job(
+    armature: bpy.types.Object, engine: EngineCommand
+) -> None:
+    bpy.context.scene.motion.model = "slow"
+    job = operators.submit(bpy.context, armature)
+    poll_until(lambda: job.step > 0)
+    assert session.process is not None
+    os.kill(session.process.pid, signal.SIGKILL)
+    killed = time.monotonic()
+    poll_until(lambda: job.state.is_end)
+    assert time.monotonic() - killed < 12
+    assert job.state is JobState.FAILED
+    assert session.state is EngineState.LOST
+    assert bpy.ops.motion.engine_start.poll()
+    start_engine(engine)
+    assert generate(armature, "a person walks", seconds=1)
+
+
+def test_cancel_in_the_middle(armature: bpy.types.Object, engine: EngineCommand) -> None:
+    bpy.context.scene.motion.model = "slow"
+    job = operators.submit(bpy.context, armature)
+    poll_until(lambda: job.step > 0)
+    assert bpy.ops.motion.cancel(job_id=job.job_id) == {"FINISHED"}
+    poll_until(lambda: job.state.is_end)
+    assert job.state is JobState.CANCELLED
+    assert armature.animation_data is None
+
+
+def test_stopping_the_engine_from_the_panel(
+    armature: bpy.types.Object, engine: EngineCommand
+) -> None:
+    process = session.process
+    assert bpy.ops.motion.engine_stop() == {"FINISHED"}
+    assert pump.wait(TIMEOUT_S)
+    assert session.state is EngineState.STOPPED
+    assert process is not None
+    assert process.exit_code == 0
+
+
+def poll_until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while not true():
+        assert time.monotonic() < deadline, (session.state, session.message)
+        pump.poll()
+        time.sleep(0.02)
