@@ -19,14 +19,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import chosen_model
 import environment
-import environment_contents as contents
 
 if TYPE_CHECKING:
     from engine.methods.base import Method
     from prompt_checks import Check, Measurement
 
-ROOT = contents.ROOT
 REQUIRED_SHARE = 0.8
 REQUIRED_PER_PROMPT = 0.4  # 2 of 5
 REQUIRED_SPEED_RATIO = 1.3  # of running over walking
@@ -68,11 +67,7 @@ def main() -> int:
     """Set up if need be, sample or validate, tell."""
     environment.require_python()
     args = _parser().parse_args()
-    folder = ROOT / ".venv"
-    if Path(sys.prefix).resolve() != folder.resolve():
-        environment.set_up([contents.development_part()])
-        environment.continue_inside(folder)
-    sys.path.insert(0, str(ROOT))
+    chosen_model.enter_environment()
     if args.validate:
         return _validate(args)
     return _check_model(args)
@@ -98,23 +93,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check_model(args: argparse.Namespace) -> int:
-    import torch
-
-    from engine.checkpoint import CheckpointError
-    from engine.methods import load_method
-    from engine.server.model_store import ModelStore, model_folders
     from prompt_checks import CHECKS
 
     unknown = set(args.only or ()) - {check.name for check in CHECKS}
     if unknown or args.seeds < 1:
         known = ", ".join(check.name for check in CHECKS)
-        print(f"--only {sorted(unknown)}, --seeds {args.seeds}: needs {known}, 1 or more seeds")
+        print(
+            f"--only {sorted(unknown)}, --seeds {args.seeds}: needs {known}; 1 or more",
+            file=sys.stderr,
+        )
         return 2
     try:
-        given = Path(args.model)
-        path = given if given.is_file() else ModelStore(model_folders()).path(args.model)
-        method = load_method(path, torch.device(args.device))
-    except (CheckpointError, ValueError) as error:
+        method = chosen_model.load_chosen(args.model, args.device)
+    except ValueError as error:
         print(error, file=sys.stderr)
         return 2
     checks = [check for check in CHECKS if not args.only or check.name in args.only]
