@@ -35,6 +35,7 @@ def armature() -> Iterator[bpy.types.Object]:
     blender_addon.register()
     bpy.ops.motion.add_mannequin()
     yield bpy.context.object
+    session.reset(wait_s=TIMEOUT_S)  # or the engine, on a busy machine, outlives the test
     blender_addon.unregister()
 
 

@@ -1,0 +1,126 @@
+"""Panels draw in every state of the engine and of jobs, with icons and settings that exist.
+
+Background Blender draws nothing, so a layout that writes down what it is told stands in.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import bpy
+import pytest
+
+from blender_addon import protocol
+from blender_addon.engine_link import session
+from blender_addon.engine_link.jobs import Job, JobState
+from blender_addon.engine_link.session import EngineState
+from blender_addon.ui import panels
+
+pytestmark = [pytest.mark.blender, pytest.mark.usefixtures("addon")]
+
+_LABEL = bpy.types.UILayout.bl_rna.functions["label"].parameters["icon"]
+ICONS = set(_LABEL.enum_items.keys())
+
+
+class FakeLayout:
+    """Takes what a layout takes; refuses icons, settings and operators that there are not."""
+
+    def __init__(self, told: list[str]) -> None:
+        self.told = told
+
+    def _part(self, **_: Any) -> FakeLayout:
+        return FakeLayout(self.told)
+
+    row = column = box = split = _part
+
+    def label(self, *, text: str = "", icon: str = "NONE") -> None:
+        assert icon in ICONS
+        self.told.append(text)
+
+    def prop(self, data: Any, name: str, **_: Any) -> None:
+        assert hasattr(data, name)
+
+    def menu(self, name: str, *, text: str) -> None:
+        assert hasattr(bpy.types, name)
+        self.told.append(text)
+
+    def operator(self, name: str, *, text: str | None = None, icon: str = "NONE") -> Any:
+        assert icon in ICONS
+        module, function = name.split(".")
+        operator = getattr(getattr(bpy.ops, module), function).get_rna_type()
+        self.told.append(operator.name if text is None else text)
+        return SimpleNamespace()
+
+    def progress(self, *, factor: float, type: str, text: str) -> None:
+        assert 0 <= factor <= 1
+        self.told.append(text)
+
+
+def draw(panel: type) -> list[str]:
+    told: list[str] = []
+    context = SimpleNamespace(
+        scene=bpy.context.scene,
+        object=bpy.context.object,
+        preferences=SimpleNamespace(system=SimpleNamespace(ui_scale=1.0)),
+        region=SimpleNamespace(width=280),
+    )
+    panel.draw(SimpleNamespace(layout=FakeLayout(told)), context)
+    return told
+
+
+@pytest.mark.parametrize("state", EngineState)
+def test_the_engine_in_every_state(state: EngineState, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "state", state)
+    told = draw(panels.MOTION_PT_engine)
+    has_start = {"Start", "Start Again"} & set(told)
+    assert bool(has_start) == (state in (EngineState.STOPPED, EngineState.LOST))
+
+
+def test_a_lost_engine_says_why_in_lines_that_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "state", EngineState.LOST)
+    why = "The engine was killed by signal 9 (log: /home/somebody/very/long/path/engine-1.log)"
+    monkeypatch.setattr(session, "message", why)
+    told = draw(panels.MOTION_PT_engine)
+    assert "Start Again" in told
+    assert "killed by signal 9" in " ".join(told)
+    assert sum(len(line) for line in told[2:]) >= len(why) - 4
+
+
+def test_the_request_with_and_without_an_armature() -> None:
+    assert "Add Mannequin" in draw(panels.MOTION_PT_request)
+    bpy.ops.motion.add_mannequin()
+    told = draw(panels.MOTION_PT_request)
+    assert "Generate" in told
+    assert "Marey Mannequin, from frame 1" in told
+    draw(panels.MOTION_PT_quality)
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_jobs_in_every_state(state: JobState, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Job(armature_name="Rig", start_frame=1, prompt="a person walks", state=state)
+    job.message, job.warnings = "Something went wrong", ["Far from what was learned"]
+    job.position = 2
+    monkeypatch.setattr(session, "jobs", [job] * 10)
+    told = draw(panels.MOTION_PT_jobs)
+    assert "a person walks" in told
+    assert "Far from what was learned" in told
+    assert ("Something went wrong" in told) == (state is JobState.FAILED)
+    assert "and 2 older" in told
+
+
+def test_models_are_listed_with_the_default_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [
+        protocol.ModelEntry(
+            name=name,
+            method="m",
+            accepts=[kind],
+            fps=20.0,
+            licence="CC0-1.0",
+            size_bytes=1,
+            model_hash="",
+        )
+        for name, kind in (("mdm-free", "prompt"), ("lifter", "video"))
+    ]
+    monkeypatch.setattr(session, "models", lambda: entries)
+    assert draw(panels.MOTION_MT_models) == ["Default", "mdm-free"]
