@@ -32,6 +32,7 @@ _MAX_DROP = 0.10  # metres that the hips come down for a leg to reach
 _MAX_LIFT = 0.15  # metres that the body comes up for hands and knees
 _SMOOTHING_SECONDS = 0.12  # of drops and lifts
 _SOFT_FLOOR = 0.01  # metres around the floor in which a sinking foot slows down
+_HEEL = 0.02  # metres of heel under the ankle joint, at least
 _LOCKED = 0.01  # metres from its place within which a foot counts as locked
 
 
@@ -233,7 +234,8 @@ def _follow(
     whole = torch.where(toe_stands[:, None], to_toe, to_ankle - turn)
     whole = _fade(whole, ankle_stands | toe_stands, fps)
     new_toe, new_ankle = toe + whole, ankle + whole + turn
-    new_toe = torch.cat((new_toe[:, :1], new_toe[:, 1:2].clamp(min=0.0), new_toe[:, 2:]), dim=1)
+    new_toe = _with_height(new_toe, new_toe[:, 1].clamp(min=0.0))
+    new_ankle = _with_height(new_ankle, _HEEL + _soft_floor(new_ankle[:, 1] - _HEEL))
     along = torch.nn.functional.normalize(new_toe - new_ankle, dim=-1)
     # Which end is exact: the toe where it stands, the ankle where only that stands.
     share = torch.where(toe_stands, 1.0, torch.where(ankle_stands, 0.0, 0.5))[:, None]
@@ -241,6 +243,10 @@ def _follow(
     final_toe = middle_ankle + along * length
     rise = (-final_toe[:, 1:2]).clamp(min=0.0) * final_toe.new_tensor((0.0, 1.0, 0.0))
     return middle_ankle + rise, final_toe + rise
+
+
+def _with_height(points: Tensor, heights: Tensor) -> Tensor:
+    return torch.stack((points[..., 0], heights, points[..., 2]), dim=-1)
 
 
 def _fade(values: Tensor, known: Tensor, fps: float) -> Tensor:
