@@ -1,0 +1,99 @@
+"""Presses Marey's buttons in a real Blender window: build, install, generate, look.
+
+    python3 scripts/real_blender_session.py --out DIR [--blender "COMMAND"] [--models DIR]
+
+COMMAND starts Blender where it can open a window; the default wants xvfb-run and blender on this
+computer. One that lives in a folder of its own, run by a program that takes a command:
+
+    --blender "bash real_blender.sh run FOLDER xvfb-run -a -s '-screen 0 1600x900x24' blender"
+
+Needs ImageMagick's `import` beside Blender. Pictures of the screen go to --out: look at them.
+Exit code 0 when the session passed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import build_addon
+import environment
+import environment_contents as contents
+
+ROOT = contents.ROOT
+BLENDER = "xvfb-run -a -s '-screen 0 1600x900x24' blender"
+SESSION = ROOT / "tests" / "real_blender" / "session_first_form.py"
+# No --factory-startup: the preferences have to know that the extension is on.
+WINDOW = ["-noaudio", "--window-geometry", "0", "0", "1600", "900"]
+TIMEOUT_S = 600
+
+
+def main() -> int:
+    """Build the zip, install it into a configuration of its own, run the session."""
+    environment.require_python()
+    options = _parser().parse_args()
+    out: Path = options.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    blender = shlex.split(options.blender)
+    with tempfile.TemporaryDirectory(prefix="marey-session-") as scratch:
+        # `env` inside the command: what starts Blender may clear the variables of this process.
+        blender_at = blender.index("blender") if "blender" in blender else len(blender) - 1
+        variables = ["env", f"BLENDER_USER_RESOURCES={scratch}/blender"]
+        command = [*blender[:blender_at], *variables, *blender[blender_at:]]
+        try:
+            archive = build_addon.build_extension(build_addon.this_platform(), Path(scratch))
+        except build_addon.BuildError as error:
+            print(error, file=sys.stderr)
+            return 1
+        install = ["--command", "extension", "install-file", "-r", "user_default", "-e"]
+        installed = subprocess.run(
+            [*command, "--background", *install, str(archive)], check=False, timeout=TIMEOUT_S
+        )
+        if installed.returncode != 0:
+            print("Blender could not install the extension", file=sys.stderr)
+            return 1
+        return _run_session(options, command, Path(scratch), out)
+
+
+def _run_session(options: argparse.Namespace, command: list[str], scratch: Path, out: Path) -> int:
+    request = scratch / "session.json"
+    words = {
+        "out": str(scratch),
+        "prompt": options.prompt,
+        "engine_python": str(options.engine_python or environment.python_of(ROOT / ".venv")),
+        "models": str(options.models.resolve()) if options.models else None,
+    }
+    request.write_text(json.dumps(words), encoding="utf-8")
+    window = ["--enable-event-simulate", *WINDOW]
+    done = subprocess.run(
+        [*command, *window, "--python", str(SESSION), "--", str(request)],
+        check=False,
+        timeout=TIMEOUT_S,
+    )
+    for picture in sorted(scratch.glob("*.png")):
+        (out / picture.name).write_bytes(picture.read_bytes())
+        print(out / picture.name)
+    print("passed" if done.returncode == 0 else f"FAILED with code {done.returncode}")
+    return 0 if done.returncode == 0 else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Press Marey's buttons in a real Blender window.",
+        epilog="Example: python3 scripts/real_blender_session.py --out session",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the screenshots")
+    parser.add_argument("--blender", default=BLENDER, help=f"command (default: {BLENDER})")
+    parser.add_argument("--prompt", default="a person walks forward and waves")
+    parser.add_argument("--models", type=Path, help="folder with more models")
+    parser.add_argument("--engine-python", type=Path, help="the engine's Python (default: .venv)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
