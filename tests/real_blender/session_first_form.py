@@ -83,7 +83,7 @@ def _press_generate(view: bpy.types.Area) -> window.Script:
     """The tall button of the second panel: found by pressing downwards until a job is there."""
     sidebar = window.region(view, "UI")
     x = sidebar.x + 0.35 * sidebar.width
-    for row in range(14, 26):
+    for row in range(19, 24):
         yield from window.click(x, sidebar.y + sidebar.height - row * 0.5 * ROW - 6 * ROW * 0.5)
         if len(session.jobs):
             print("pressed Generate, half row", row, flush=True)
