@@ -84,7 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, help="denoising steps (default: the model's)")
     parser.add_argument("--guidance", type=float, help="guidance scale (default: the model's)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="actions to check")
-    parser.add_argument("--sheet", type=Path, metavar="PNG", help="draw every motion")
+    parser.add_argument("--sheet", type=Path, metavar="PNG", help="draw motions of every prompt")
+    parser.add_argument("--sheet-seeds", type=int, default=1, metavar="N", help="of each prompt")
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--validate", action="store_true", help="measure recorded clips instead")
@@ -114,7 +115,7 @@ def _check_model(args: argparse.Namespace) -> int:
     if args.sheet:
         from trainer.evaluation.drawing import draw_sheet
 
-        draw_sheet(args.sheet, strips)
+        draw_sheet(args.sheet, strips, num_columns=2)
     _show(results, verdict, sys.stderr if args.json else sys.stdout)
     if args.json:
         print(json.dumps(_as_json(results, verdict, method)))
@@ -145,7 +146,9 @@ def _sample_all(
                 measured.append(measure(joints))
                 word = "passes" if check.holds(measured[-1]) else "FAILS"
                 figures = show_figures(check, measured[-1])
-                strips.append(Strip(title=f"{word}: {prompt} ({seed}) {figures}", joints=joints))
+                if seed < args.first_seed + args.sheet_seeds:
+                    title = f"{word}: {prompt} ({seed}) {figures}"
+                    strips.append(Strip(title=title, joints=joints))
             passed = tuple(check.holds(one) for one in measured)
             results.append(
                 PromptResult(

@@ -45,6 +45,7 @@ class Measurement:
     turn_degrees: float  # from the first to the last facing direction
     path_turn_degrees: float  # by which the direction of travel has turned while it moves
     air_metres: float  # height of the lowest foot joint when both feet are highest
+    ground_share: float  # of frames with a foot within 12 cm of the floor
     rise_metres: float  # of the pelvis over its median
     wave_seconds: float  # with a wrist over its shoulder
     wave_swings: float  # reversals of a raised wrist that moves at least 4 cm each way
@@ -53,6 +54,7 @@ class Measurement:
     punch_reach: float  # share of an arm's length at the end of the fastest stretching
     punch_speed: float  # of a wrist from its shoulder while the arm stretches, fastest
     pelvis_metres: float  # height of the pelvis in its lowest second
+    head_over_pelvis: float  # metres of height in between, median
     thigh_drop: float  # metres from hip down to knee in its most level second
     trunk_lean: float  # degrees from upright then
     activity: float  # mean speed of wrists and ankles against the pelvis
@@ -121,6 +123,8 @@ def _leg_figures(world: Array, facing: Array) -> dict[str, float]:
     )
     return {
         "air_metres": float(_smooth(feet, 2).max()),
+        "ground_share": float((feet < 0.12).mean()),
+        "head_over_pelvis": float(np.median(facing[:, sk.HEAD, 1] - facing[:, 0, 1])),
         "kick_metres": height,
         "kick_speed": speed,
         "thigh_drop": float(level.min()),
@@ -258,8 +262,8 @@ CHECKS: tuple[Check, ...] = (
         name="jump",
         prompts=("a man jumps into the air", "somebody does a big leap upwards"),
         seconds=4,
-        holds=lambda m: m.air_metres > 0.1 and m.rise_metres > 0.1,
-        figures=("air_metres", "rise_metres"),
+        holds=lambda m: m.air_metres > 0.1 and m.rise_metres > 0.1 and m.ground_share > 0.3,
+        figures=("air_metres", "rise_metres", "ground_share"),
         actions=frozenset({"jump"}),
     ),
     Check(
@@ -306,16 +310,16 @@ CHECKS: tuple[Check, ...] = (
         name="crouch",
         prompts=("a man crouches down low", "somebody squats close to the ground"),
         seconds=4,
-        holds=lambda m: m.pelvis_metres < 0.75,
-        figures=("pelvis_metres",),
+        holds=lambda m: 0.2 < m.pelvis_metres < 0.75 and m.head_over_pelvis > 0.25,
+        figures=("pelvis_metres", "head_over_pelvis"),
         actions=frozenset({"crouch"}),
     ),
     Check(
         name="sit",
         prompts=("a man is sitting down", "somebody takes a seat and stays there"),
         seconds=4,
-        holds=lambda m: m.thigh_drop < 0.22 and m.low_share > 0.2,
-        figures=("thigh_drop", "low_share"),
+        holds=lambda m: m.thigh_drop < 0.22 and m.low_share > 0.2 and m.head_over_pelvis > 0.25,
+        figures=("thigh_drop", "low_share", "head_over_pelvis"),
         actions=frozenset({"sit"}),
     ),
     Check(

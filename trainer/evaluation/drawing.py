@@ -19,25 +19,31 @@ _VIEW_YAW = 0.6  # radians that the camera stands to the character's left of the
 
 @dataclass(frozen=True, kw_only=True)
 class Strip:
-    """One row: poses of a motion (T, 22, 3) in metres, under a title."""
+    """One strip: poses of a motion (T, 22, 3) in metres, under a title."""
 
     title: str
     joints: NDArray[np.float32]
 
 
-def draw_sheet(path: Path, strips: Sequence[Strip], *, num_poses: int = 10) -> None:
-    """Write a PNG with a row per motion, poses from left to right at equal times.
+def draw_sheet(
+    path: Path, strips: Sequence[Strip], *, num_poses: int = 10, num_columns: int = 1
+) -> None:
+    """Write a PNG with a strip per motion, poses from left to right at equal times.
 
     Every pose stands at its own place, seen from its first frame's front and a little from the
     left: the character's left side is red, the right one blue. The root's path is drawn from
-    above at the end of the row, from the dot on; up is ahead.
+    above at the end of the strip, from the dot on; up is ahead.
     """
-    figure = Figure(figsize=(1.25 * (num_poses + 1.6), 1.75 * len(strips)), dpi=80)
-    widths = [num_poses, 1.6]
-    axes = figure.subplots(len(strips), 2, squeeze=False, width_ratios=widths)
-    for (poses_axes, path_axes), strip in zip(axes, strips, strict=True):
+    num_rows = -(-len(strips) // num_columns)
+    figure = Figure(figsize=(1.25 * (num_poses + 1.6) * num_columns, 1.75 * num_rows), dpi=80)
+    widths = [num_poses, 1.6] * num_columns
+    axes = figure.subplots(num_rows, 2 * num_columns, squeeze=False, width_ratios=widths)
+    places = axes.reshape(-1, 2)  # strips go along the rows
+    for (poses_axes, path_axes), strip in zip(places, strips, strict=False):
         _draw_poses(poses_axes, strip, num_poses)
         _draw_path(path_axes, strip.joints)
+    for unused in places[len(strips) :].flat:
+        unused.axis("off")
     figure.tight_layout(pad=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)

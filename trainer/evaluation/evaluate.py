@@ -161,7 +161,7 @@ def measure_samples(
     figures["diversity"] = metrics.over_repeats([metrics.diversity(e) for e in embeddings])
     if len(embeddings) > 1:
         spread = metrics.multimodality(np.stack(embeddings, axis=1))
-        figures["multimodality"] = Estimate(spread)
+        figures["multimodality"] = metrics.bootstrap_mean(spread)
     per_seed = [_quality(motions) for motions in samples]
     for name in per_seed[0]:
         means = [float(np.nanmean(quality[name])) for quality in per_seed]

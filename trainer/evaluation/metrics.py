@@ -169,15 +169,17 @@ def diversity(motions: Array, *, num_pairs: int = 300, seed: int = 0) -> float:
     return float(np.linalg.norm(motions[first] - motions[second], axis=1).mean())
 
 
-def multimodality(repeats_of_prompts: Array) -> float:
-    """Mean distance between motions of one prompt: (prompts, repeats, E), two repeats or more.
+def multimodality(repeats_of_prompts: Array) -> Array:
+    """Mean distance between motions of each prompt (prompts,); the metric is the mean.
+
+    Takes (prompts, repeats, E) with two repeats or more.
 
     Source: Guo et al., CVPR 2022, section 5; over all pairs instead of ten random ones.
     """
     repeats = repeats_of_prompts.shape[1]
     rows, columns = np.triu_indices(repeats, k=1)
     gaps = repeats_of_prompts[:, rows] - repeats_of_prompts[:, columns]
-    return float(np.linalg.norm(gaps, axis=-1).mean())
+    return np.linalg.norm(gaps, axis=-1).mean(axis=1)
 
 
 def pairwise_distance(first: Array, second: Array) -> Array:

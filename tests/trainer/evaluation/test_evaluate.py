@@ -122,17 +122,17 @@ def test_floor_keeps_a_clip_and_its_twin_in_one_half(
 def test_a_method_that_can_samples_clips_of_like_length_together(
     real: evaluate.RealClips,
 ) -> None:
-    class Batches(Replay):
-        sizes: list[int] = []
+    sizes: list[int] = []
 
+    class Batches(Replay):
         def run_batch(self, prompts, options, report) -> list[ReplayedMotion]:
-            self.sizes.append(len(prompts))
+            sizes.append(len(prompts))
             pairs = zip(prompts, options, strict=True)
             return [self.run(prompt, wanted, report) for prompt, wanted in pairs]
 
     by_prompt = {clip.captions[0]: clip.joints for clip in real.clips}
     together = evaluate.sample_split(Batches(by_prompt), real, 0, lambda: None)
     alone = evaluate.sample_split(Replay(by_prompt), real, 0, lambda: None)
-    assert Batches.sizes == [16, 16, 8]
+    assert sizes == [16, 16, 8]
     assert all((a == b).all() for a, b in zip(together, alone, strict=True))
     assert (together[7] == real.clips[7].joints).all()

@@ -118,8 +118,8 @@ def test_diversity_of_two_points_is_their_distance() -> None:
 
 def test_multimodality_of_equal_repeats_is_zero_and_of_a_triangle_its_mean_side() -> None:
     triangle = np.array([[0.0, 0], [3, 0], [0, 4]])
-    assert metrics.multimodality(np.zeros((2, 3, 2))) == 0
-    assert metrics.multimodality(triangle[None]) == pytest.approx(4)
+    both = np.stack([np.zeros((3, 2)), triangle])
+    assert metrics.multimodality(both).tolist() == pytest.approx([0, 4])
 
 
 def test_interval_over_repeats() -> None:
