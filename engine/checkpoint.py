@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -115,7 +114,7 @@ def save_checkpoint(
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     save_file(stored, partial, metadata={METADATA_KEY: json.dumps(info.header())})
-    os.replace(partial, path)
+    partial.replace(path)
     return replace(info, size_bytes=path.stat().st_size)
 
 
@@ -127,7 +126,7 @@ def update_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
     info = replace(info, metrics={**info.metrics, **metrics})
     partial = path.with_name(path.name + ".partial")
     save_file(tensors, partial, metadata={METADATA_KEY: json.dumps(info.header())})
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def hash_model(method_config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:

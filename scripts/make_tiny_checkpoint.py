@@ -26,7 +26,11 @@ def make_tiny_checkpoint(path: Path, *, seed: int = 0) -> CheckpointInfo:
     torch.manual_seed(seed)
     config = MdmConfig(
         denoiser=DenoiserConfig(
-            num_features=ROOT_LOCAL.num_features, width=16, num_layers=1, num_heads=2, feedforward=16
+            num_features=ROOT_LOCAL.num_features,
+            width=16,
+            num_layers=1,
+            num_heads=2,
+            feedforward=16,
         )
     )
     model = Denoiser(config.denoiser)

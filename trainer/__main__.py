@@ -23,7 +23,9 @@ def main(arguments: list[str] | None = None) -> int:
     for verb, text in VERBS.items():
         module = importlib.import_module(f"trainer.commands.{verb}")
         subparser = subparsers.add_parser(
-            verb, help=text, description=module.__doc__,
+            verb,
+            help=text,
+            description=module.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(subparser)

@@ -36,7 +36,9 @@ def to_json(config: Any) -> str:
 def _set(config: Config, path: list[str], value: str, key: str) -> Config:
     names = {field.name for field in fields(config)}  # type: ignore[arg-type]
     if path[0] not in names:
-        raise ConfigError(f"--set {key}: there is no {path[0]!r}, there are {', '.join(sorted(names))}")
+        raise ConfigError(
+            f"--set {key}: there is no {path[0]!r}, there are {', '.join(sorted(names))}"
+        )
     current = getattr(config, path[0])
     if len(path) > 1:
         if not is_dataclass(current):

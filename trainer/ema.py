@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
@@ -23,12 +23,11 @@ class Ema:
         """Take in the parameters after optimiser step number `step` (from 1)."""
         decay = min(self.decay, (1 + step) / (10 + step))
         with torch.no_grad():
-            torch._foreach_lerp_(
-                list(self.average.values()), [p.data for p in module.parameters()], 1 - decay
-            )
+            for name, parameter in module.named_parameters():
+                self.average[name].lerp_(parameter, 1 - decay)
 
     @contextmanager
-    def applied(self, module: nn.Module) -> Iterator[None]:
+    def applied(self, module: nn.Module) -> Generator[None]:
         """Have the module hold the average for a while."""
         raw = {name: p.detach().clone() for name, p in module.named_parameters()}
         self._load(module, self.average)

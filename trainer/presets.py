@@ -44,7 +44,12 @@ PRESETS: dict[str, Preset] = {
             licence="none: a test",
             model=MdmConfig(
                 denoiser=DenoiserConfig(
-                    num_features=137, width=32, num_layers=2, num_heads=2, feedforward=64, dropout=0.0
+                    num_features=137,
+                    width=32,
+                    num_layers=2,
+                    num_heads=2,
+                    feedforward=64,
+                    dropout=0.0,
                 )
             ),
             loop=LoopSettings(

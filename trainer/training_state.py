@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,10 @@ def save_state(folder: Path, tensors: Mapping[str, Tensor], numbers: Mapping[str
     partial = folder / (TENSORS + ".partial")
     cloned = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     save_file(cloned, partial, metadata={"step": str(numbers["step"])})
-    os.replace(partial, folder / TENSORS)
+    partial.replace(folder / TENSORS)
     partial = folder / (NUMBERS + ".partial")
     partial.write_text(json.dumps(numbers))
-    os.replace(partial, folder / NUMBERS)
+    partial.replace(folder / NUMBERS)
 
 
 def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

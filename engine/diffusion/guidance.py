@@ -44,7 +44,7 @@ def blend_windows(parts: Tensor, starts: list[int], num_frames: int) -> Tensor:
 
 
 def window_starts(num_frames: int, length: int, overlap: int) -> list[int]:
-    """First frames of windows of `length` that cover num_frames, overlapping by at least `overlap`."""
+    """First frames of windows that cover num_frames and overlap by at least `overlap`."""
     if num_frames <= length:
         return [0]
     last = num_frames - length

@@ -82,7 +82,9 @@ class Mdm:
         try:
             self._model.load_state_dict(weights)
         except RuntimeError as error:
-            raise CheckpointError(f"{info.name} doesn't fit its own configuration: {error}") from error
+            raise CheckpointError(
+                f"{info.name} doesn't fit its own configuration: {error}"
+            ) from error
         self._model.eval().requires_grad_(False).to(device)
 
     def run(self, condition: Prompt | VideoClip, options: SampleOptions, report: Report) -> Motion:
@@ -112,7 +114,9 @@ class Mdm:
             ]
         return [
             self._signed(motion, prompt, wanted, steps, scale, text.sentence[i])
-            for i, (motion, prompt, wanted) in enumerate(zip(motions, prompts, options, strict=True))
+            for i, (motion, prompt, wanted) in enumerate(
+                zip(motions, prompts, options, strict=True)
+            )
         ]
 
     def _sample(
@@ -132,7 +136,9 @@ class Mdm:
             noise[row, :length] = torch.randn(length, width, generator=generator)
         windows = _Windows(lengths)
         row_text = TextFeatures(
-            tokens=text.tokens.to(device), mask=text.mask.to(device), sentence=text.sentence.to(device)
+            tokens=text.tokens.to(device),
+            mask=text.mask.to(device),
+            sentence=text.sentence.to(device),
         )[torch.tensor(windows.rows)]
         frame_mask = windows.mask().to(device)
 

@@ -17,6 +17,8 @@ from trainer.loop import train_stage
 from trainer.methods import TRAINERS
 from trainer.presets import PRESETS
 
+log = logging.getLogger(__name__)
+
 EPILOG = (
     "example: python -m trainer train mdm-free --data ../shared/data/motion/free "
     "--out runs/mdm-free --minutes 60"
@@ -30,7 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="corpus folders")
     parser.add_argument("--out", type=Path, required=True, help="the run's folder")
     parser.add_argument(
-        "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE",
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
         help="change one value of the preset, as loop.num_steps=5000; may be repeated",
     )
     parser.add_argument("--minutes", type=float, help="stop (resumable) after this long")
@@ -50,15 +56,15 @@ def run(args: argparse.Namespace) -> int:
             return 0
         _check_folder(args.out, resume=args.resume)
         args.out.mkdir(parents=True, exist_ok=True)
-        logging.info("Reading %s and encoding its captions", ", ".join(map(str, args.data)))
+        log.info("Reading %s and encoding its captions", ", ".join(map(str, args.data)))
         stages = TRAINERS[training.method](training, args.data, args.out)
     except (ConfigError, CorpusError, TextEncoderError) as error:
         print(error, file=sys.stderr)
         return 2
     partial = args.out / "config.json.partial"
     partial.write_text(resolved + "\n")
-    os.replace(partial, args.out / "config.json")
-    torch.set_num_threads(os.cpu_count() or 1)
+    partial.replace(args.out / "config.json")
+    torch.set_num_threads(_available_cores())
     for stage in stages:
         figures = train_stage(
             stage, training.loop, args.out, resume=args.resume, minutes=args.minutes
@@ -66,6 +72,13 @@ def run(args: argparse.Namespace) -> int:
         print(f"{stage.name}: " + ", ".join(f"{k} {v:.4f}" for k, v in figures.items()))
     print(f"Wrote {args.out / 'best.safetensors'}")
     return 0
+
+
+def _available_cores() -> int:
+    """Cores that this process may use; fewer than the machine's under taskset or in a container."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _check_folder(folder: Path, *, resume: bool) -> None:

@@ -6,7 +6,6 @@ Rare actions are drawn more often, and clips of like length share a batch.
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -70,7 +69,7 @@ class TextStore:
             folder.mkdir(parents=True, exist_ok=True)
             partial = path.with_suffix(".partial")
             save_file(_encode_captions(self.captions), partial)
-            os.replace(partial, path)
+            partial.replace(path)
         stored = load_file(path)
         self._tokens = stored["tokens"].split(stored["lengths"].tolist())
         self.sentences = stored["sentences"]
@@ -159,7 +158,7 @@ def balanced_weights(clips: Sequence[Clip], power: float = 0.5) -> list[float]:
     weights: list[float] = []
     for clip in clips:
         rarest = min((counts[action] for action in clip_actions(clip)), default=total // 4)
-        # an action of fewer than 8 clips is not drawn more often than one of 8: it'd be learned by heart
+        # rarer than 8 clips is drawn no more often than 8: it would be learned by heart
         weights.append((max(rarest, 8) / total) ** -power)
     return weights
 
@@ -186,7 +185,8 @@ class ExampleSampler:
         """The next batch."""
         if not self._waiting:
             count = self._batch_size * _LENGTH_GROUP
-            rows = torch.multinomial(self._weights, count, True, generator=generator).tolist()
+            drawn = torch.multinomial(self._weights, count, True, generator=generator)
+            rows: list[int] = [int(row) for row in drawn]
             rows.sort(key=lambda row: len(self._examples[row].features))
             groups = [rows[i : i + self._batch_size] for i in range(0, count, self._batch_size)]
             order = torch.randperm(_LENGTH_GROUP, generator=generator).tolist()

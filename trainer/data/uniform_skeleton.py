@@ -26,10 +26,12 @@ _OFFSETS: Array = np.array(SMPL_22.rest_offsets, dtype=np.float32)
 _LENGTHS: Array = np.linalg.norm(_OFFSETS, axis=-1).astype(np.float32)
 _FLAT_FOOT_PITCH = float(np.arcsin(-_OFFSETS[sk.LEFT_FOOT, 1] / _LENGTHS[sk.LEFT_FOOT]))
 _RAISED = 0.12  # metres above the source's floor that are taken for standing on something
-_LEGS = ((sk.LEFT_HIP, sk.LEFT_KNEE, sk.LEFT_ANKLE, sk.LEFT_FOOT),) + (
+_LEGS = (
+    (sk.LEFT_HIP, sk.LEFT_KNEE, sk.LEFT_ANKLE, sk.LEFT_FOOT),
     (sk.RIGHT_HIP, sk.RIGHT_KNEE, sk.RIGHT_ANKLE, sk.RIGHT_FOOT),
 )
-_ARMS = ((sk.LEFT_COLLAR, sk.LEFT_SHOULDER, sk.LEFT_ELBOW, sk.LEFT_WRIST),) + (
+_ARMS = (
+    (sk.LEFT_COLLAR, sk.LEFT_SHOULDER, sk.LEFT_ELBOW, sk.LEFT_WRIST),
     (sk.RIGHT_COLLAR, sk.RIGHT_SHOULDER, sk.RIGHT_ELBOW, sk.RIGHT_WRIST),
 )
 
@@ -76,8 +78,9 @@ def to_uniform_skeleton(joints: Array, source: SourceConstants) -> Array:
         _place(result, ankle, knee, shin)
         foot = _direction(joints, ankle, toe)
         _place(result, toe, ankle, _pitch(foot, shin, _FLAT_FOOT_PITCH - source.flat_foot_pitch))
-    rest = _unit(_OFFSETS[sk.HEAD])
-    turn = chest @ _rotation_between(np.array(source.head_direction), rest) @ _transpose(chest)
+    rest: Array = _unit(_OFFSETS[sk.HEAD])
+    nod = _rotation_between(np.array(source.head_direction, np.float32), rest)
+    turn: Array = chest @ nod @ _transpose(chest)
     _place(result, sk.HEAD, sk.NECK, _apply(turn, _direction(joints, sk.NECK, sk.HEAD)))
     # a clip that stays up on something keeps its height over its source's floor
     raised = _lowest(joints) - source.floor_height
@@ -193,4 +196,4 @@ def _rotation_between(start: Array, end: Array) -> Array:
     """Shortest rotation (3, 3) from one direction to another (Rodrigues)."""
     axis, cosine = np.cross(start, end), float(start @ end)
     skew = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
-    return np.eye(3) + skew + skew @ skew / (1 + cosine)
+    return (np.eye(3) + skew + skew @ skew / (1 + cosine)).astype(np.float32)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from engine.motion.representation import estimate_heading, rotate_by_heading
 from engine.motion.skeleton import SMPL_22
 
 _COLOURS = {"left": "#d1495b", "right": "#2e6f95", "": "#333333"}
@@ -40,13 +42,20 @@ def draw_sheet(
     axes = figure.subplots(num_rows, 2 * num_columns, squeeze=False, width_ratios=widths)
     places = axes.reshape(-1, 2)  # strips go along the rows
     for (poses_axes, path_axes), strip in zip(places, strips, strict=False):
-        _draw_poses(poses_axes, strip, num_poses)
-        _draw_path(path_axes, strip.joints)
+        turned = replace(strip, joints=_turn_to_front(strip.joints))
+        _draw_poses(poses_axes, turned, num_poses)
+        _draw_path(path_axes, turned.joints)
     for unused in places[len(strips) :].flat:
         unused.axis("off")
     figure.tight_layout(pad=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
+
+
+def _turn_to_front(joints: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The motion turned about the up axis so that its first frame faces +z."""
+    positions = torch.as_tensor(joints, dtype=torch.float32)
+    return rotate_by_heading(positions, -estimate_heading(positions)[0]).numpy()
 
 
 def _draw_poses(axes: Axes, strip: Strip, num_poses: int) -> None:

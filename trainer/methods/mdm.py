@@ -30,8 +30,8 @@ from trainer.data.examples import (
     reworded,
 )
 from trainer.data.statistics import Statistics, measure_statistics
-from trainer.losses.motion_terms import feature_loss, feature_weights, step_loss
 from trainer.loop import LoopSettings
+from trainer.losses.motion_terms import feature_loss, feature_weights, step_loss
 from trainer.stages import LossTerms, Player, Stage
 
 VALIDATION_TIMESTEPS = (4, 14, 24, 34, 44)
@@ -230,7 +230,7 @@ class _Saver:
             licence=training.licence,
             extra={"captions": self._captions},
         )
-        tensors = {f"model.{n}": p for n, p in self._model.named_parameters()}
+        tensors: dict[str, Tensor] = {f"model.{n}": p for n, p in self._model.named_parameters()}
         tensors["captions.sentences"] = self._sentences
         tensors["statistics.mean"] = self._statistics.mean
         tensors["statistics.std"] = self._statistics.deviation

@@ -1,0 +1,101 @@
+"""Augmentation: new motion keeps bones, sides and sense."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from engine.motion.skeleton import SMPL_22
+from tests.trainer.conftest import made_clip
+from trainer.data.augmentation import (
+    concatenate,
+    extended,
+    reversed_walk,
+    sequence,
+    stretched,
+    with_gesture,
+)
+from trainer.data.corpus import Clip
+from trainer.data.paraphrase import paraphrases
+from trainer.data.uniform_skeleton import SourceConstants, to_uniform_skeleton
+
+LENGTHS = np.linalg.norm(np.array(SMPL_22.rest_offsets)[1:], axis=-1)
+
+
+def clip(index: int = 3, frames: int = 60, caption: str = "a person walks forward") -> Clip:
+    joints = to_uniform_skeleton(made_clip(index, frames), SourceConstants()).astype(np.float32)
+    return Clip(clip_id="A", joints=joints, captions=(caption,))
+
+
+def assert_bones(joints: np.ndarray) -> None:
+    lengths = np.linalg.norm(joints[:, 1:] - joints[:, SMPL_22.parents[1:]], axis=-1)
+    assert np.abs(lengths - LENGTHS).max() < 1e-4
+
+
+def test_another_speed_keeps_path_and_bones() -> None:
+    slow = stretched(clip(), 0.8)
+    assert len(slow.joints) == 75
+    assert_bones(slow.joints)
+    ends = clip().joints[[0, -1], 0, ::2]
+    np.testing.assert_allclose(slow.joints[[0, -1], 0, ::2], ends, atol=2e-3)
+
+
+def test_a_short_clip_that_does_not_close_is_held() -> None:
+    longer = extended(clip(7, frames=50), 80)
+    assert len(longer.joints) == 80
+    np.testing.assert_array_equal(longer.joints[-1], longer.joints[-20])
+
+
+def test_a_clip_that_closes_is_repeated_and_goes_on() -> None:
+    period = round(2 * np.pi / 6 * 20) + 1
+    longer = extended(clip(frames=period), 100)
+    steps = np.diff(longer.joints[:, 0, 2])
+    assert len(longer.joints) == 100
+    assert steps.min() > 0.5 * np.median(steps)  # never stops at a seam
+    assert_bones(longer.joints)
+
+
+def test_concatenation_has_no_jump() -> None:
+    joined = concatenate(clip(1).joints, clip(6).joints, blend=12)
+    step = np.linalg.norm(np.diff(joined, axis=0), axis=-1).max(axis=1)
+    assert len(joined) == 119
+    assert step[55:75].max() < 1.5 * step[:50].max()
+
+
+def test_only_straight_walks_are_reversed() -> None:
+    backward = reversed_walk(clip(3))
+    assert backward is not None
+    assert backward.joints[-1, 0, 2] < backward.joints[0, 0, 2]
+    assert all("backward" in c or "back" in c or "reverse" in c for c in backward.captions)
+    assert reversed_walk(clip(3, caption="a person jumps forward")) is None
+    assert reversed_walk(clip(3, frames=12)) is None  # hardly moves
+
+
+def test_a_gesture_changes_the_arms_only() -> None:
+    body, gesture = clip(3), clip(6)
+    made = with_gesture(body, gesture, "a person walks and waves")
+    legs_and_spine = [j for j in range(22) if j not in (18, 19, 20, 21)]
+    np.testing.assert_array_equal(made.joints[:, legs_and_spine], body.joints[:, legs_and_spine])
+    assert np.abs(made.joints[:, 20] - body.joints[:, 20]).max() > 0.05
+    assert_bones(made.joints)
+
+
+def test_a_sequence_says_what_comes_first() -> None:
+    second = clip(5, caption="someone sits down.")
+    made = sequence(clip(3), second, random.Random(0))
+    for caption in made.captions:
+        assert caption.index("walks forward") < caption.index("sits down")
+    assert_bones(made.joints)
+
+
+@pytest.mark.parametrize(
+    "caption", ["a person turns left twice.", "someone raises the right arm and walks backward"]
+)
+def test_rewordings_keep_sides_and_directions(caption: str) -> None:
+    found = paraphrases(caption, 8, random.Random(0))
+    assert len(found) >= 4
+    assert caption not in found
+    for side in ("left", "right"):
+        assert all((side in text) == (side in caption) for text in found)
