@@ -18,6 +18,7 @@ section 4 and its released features.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -46,11 +47,11 @@ _CHAINS = (
 )
 # HumanML3D's rest directions of the bone that ends in each joint: arms hang down.
 _REST_DIRECTIONS = {
-    **{j: (1.0, 0.0, 0.0) for j in (sk.LEFT_HIP, sk.LEFT_COLLAR)},
-    **{j: (-1.0, 0.0, 0.0) for j in (sk.RIGHT_HIP, sk.RIGHT_COLLAR)},
-    **{j: (0.0, 1.0, 0.0) for j in (sk.SPINE1, sk.SPINE2, sk.SPINE3, sk.NECK)},
-    **{j: (0.0, 0.0, 1.0) for j in (sk.LEFT_FOOT, sk.RIGHT_FOOT, sk.HEAD)},
-    **{j: (0.0, -1.0, 0.0) for j in (4, 5, 7, 8, 16, 17, 18, 19, 20, 21)},
+    **dict.fromkeys((sk.LEFT_HIP, sk.LEFT_COLLAR), (1.0, 0.0, 0.0)),
+    **dict.fromkeys((sk.RIGHT_HIP, sk.RIGHT_COLLAR), (-1.0, 0.0, 0.0)),
+    **dict.fromkeys((sk.SPINE1, sk.SPINE2, sk.SPINE3, sk.NECK), (0.0, 1.0, 0.0)),
+    **dict.fromkeys((sk.LEFT_FOOT, sk.RIGHT_FOOT, sk.HEAD), (0.0, 0.0, 1.0)),
+    **dict.fromkeys((4, 5, 7, 8, 16, 17, 18, 19, 20, 21), (0.0, -1.0, 0.0)),
 }
 
 
@@ -95,7 +96,9 @@ class Representation:
             ValueError: the shapes are others, or T is below 2.
         """
         if joints.ndim < 3 or joints.shape[-2:] != (22, 3) or joints.shape[-3] < 2:
-            raise ValueError(f"joints has shape {tuple(joints.shape)}, needs (..., 2 or more, 22, 3)")
+            raise ValueError(
+                f"joints has shape {tuple(joints.shape)}, needs (..., 2 or more, 22, 3)"
+            )
         if heading.shape != joints.shape[:-2]:
             raise ValueError(f"heading has shape {tuple(heading.shape)}, needs {joints.shape[:-2]}")
         blocks = _encode_blocks(joints, heading, rotations="joint_rotations" in self.blocks)
@@ -214,7 +217,7 @@ def shortest_arc_rotations(joints: Tensor, heading: Tensor) -> Tensor:
     result = joints.new_zeros((*joints.shape[:-2], 21, 6))
     for chain in _CHAINS:
         parent = root
-        for start, end in zip(chain[:-1], chain[1:], strict=True):
+        for start, end in itertools.pairwise(chain):
             bone = joints[..., end, :] - joints[..., start, :]
             rest = bone.new_tensor(_REST_DIRECTIONS[end]).expand_as(bone)
             world = quaternion_to_matrix(shortest_arc(rest, bone))

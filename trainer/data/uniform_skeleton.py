@@ -80,7 +80,7 @@ def to_uniform_skeleton(joints: Array, source: SourceConstants) -> Array:
         _place(result, toe, ankle, _pitch(foot, shin, _FLAT_FOOT_PITCH - source.flat_foot_pitch))
     rest: Array = _unit(_OFFSETS[sk.HEAD])
     nod = _rotation_between(np.array(source.head_direction, np.float32), rest)
-    turn: Array = chest @ nod @ _transpose(chest)
+    turn = (chest @ nod @ _transpose(chest)).astype(np.float32)
     _place(result, sk.HEAD, sk.NECK, _apply(turn, _direction(joints, sk.NECK, sk.HEAD)))
     # a clip that stays up on something keeps its height over its source's floor
     raised = _lowest(joints) - source.floor_height

@@ -43,9 +43,15 @@ def test_another_speed_keeps_path_and_bones() -> None:
 
 
 def test_a_short_clip_that_does_not_close_is_held() -> None:
-    longer = extended(clip(7, frames=50), 80)
+    bows = clip(3, frames=30)
+    upper = [3, 6, 9, *range(12, 22)]
+    root = bows.joints[15:, :1]
+    x, y, z = np.moveaxis(bows.joints[15:, upper] - root, -1, 0)
+    bows.joints[15:, upper] = np.stack([x, -z, y], axis=-1) + root  # bent forward by 90 degrees
+    longer = extended(bows, 80)
     assert len(longer.joints) == 80
     np.testing.assert_array_equal(longer.joints[-1], longer.joints[-20])
+    np.testing.assert_array_equal(longer.joints[10:40], bows.joints)
 
 
 def test_a_clip_that_closes_is_repeated_and_goes_on() -> None:
