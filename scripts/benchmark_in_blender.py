@@ -3,6 +3,7 @@
 Prints one JSON object: the median time to write 200 frames on a rig of 24 bones.
 """
 
+# pyright: basic, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
 from __future__ import annotations
 
 import json

@@ -250,7 +250,7 @@ def _validate(args: argparse.Namespace) -> int:
         other = [
             m for clip, m in zip(clips, measured, strict=True) if lacks_action(check, clip.captions)
         ]
-        row = {"name": check.name, "clips": len(own), "others": len(other)}
+        row: dict[str, Any] = {"name": check.name, "clips": len(own), "others": len(other)}
         for word, group in (("passed", own), ("others_passed", other)):
             row[word] = sum(check.holds(m) for m in group) / max(1, len(group))
         rows.append(row)
