@@ -15,6 +15,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 from mathutils import Matrix, Vector
+
 from render_stage import (
     PATH_LINE,
     PLAN,
@@ -28,8 +29,8 @@ from render_stage import (
 )
 
 NUM_POSES = 8
+LEEWAY = 0.35  # of the time between two poses
 MIN_HALF_WIDTH, GAP = 0.2, 0.06  # of a pose in the row, in character heights
-MAX_SHADOW_FACES = 2_000_000  # faces times frames: software GL doubles its time for shadows
 TURN_TO_CAMERA = math.radians(40)  # of the first pose, from profile: a walk and a wave both read
 SHEET_HEIGHT = 540  # pixels
 MOVIE_SIZE = (640, 360)
@@ -72,17 +73,17 @@ class Plan:
 def render_sheet(armature: bpy.types.Object, path: Path, *, title: str = "") -> None:
     """Draw the poses of the armature's action side by side, first to last, and the path's plan."""
     first, last = _frames(armature)
-    frames = np.linspace(first, last, NUM_POSES).round().astype(int).tolist()
-    poses = [take_pose(armature, frame) for frame in frames]
-    track = np.array([take_pose_centre(armature, frame) for frame in range(first, last + 1)])
+    bones = np.stack([take_bones(armature, frame) for frame in range(first, last + 1)])
+    track = bones[..., :2].mean(1)
+    moments = _telling_moments(bones - bones.mean(1, keepdims=True))
+    poses = [take_pose(armature, first + moment) for moment in moments]
     height = max(float(np.ptp(pose.vertices[:, 2])) for pose in poses)
     fps = bpy.context.scene.render.fps / bpy.context.scene.render.fps_base
     scene = new_stage("Marey sheet")
     scene.display.render_aa = "5"
-    scene.display.shading.show_shadows = False
     end = _lay_out(scene, poses, _turn_of_row(armature), height, fps)
     plan = Plan(left=end + 0.12 * height, side=1.12 * height, height=height)
-    _draw_plan(scene, plan, track, [frame - first for frame in frames])
+    _draw_plan(scene, plan, track, moments)
     _draw_title(scene, title, height)
     _aim_sheet_camera(scene, height, plan.left + plan.side)
     _render_still(scene, path)
@@ -93,11 +94,11 @@ def render_movie(armature: bpy.types.Object, path: Path) -> None:
     """Film the armature's action at the scene's rate, with a camera that goes along."""
     source = bpy.context.scene
     first, last = _frames(armature)
-    track = np.array([take_pose_centre(armature, frame) for frame in range(first, last + 1)])
+    bones = [take_bones(armature, frame) for frame in range(first, last + 1)]
+    track = np.stack(bones)[..., :2].mean(1)
     pose = take_pose(armature, first)
     height = float(np.ptp(pose.vertices[:, 2]))
     scene = new_stage("Marey movie")
-    scene.display.shading.show_shadows = len(pose.faces) * len(track) <= MAX_SHADOW_FACES
     meshes = character_meshes(armature) or _bones_as_meshes(armature)
     for visible in [armature, *meshes]:
         scene.collection.objects.link(visible)
@@ -107,6 +108,7 @@ def render_movie(armature: bpy.types.Object, path: Path) -> None:
     scene.render.fps, scene.render.fps_base = source.render.fps, source.render.fps_base
     scene.frame_start, scene.frame_end = first, last
     _follow(scene, armature, track, height)
+    _add_shadow(scene, track, height, floor)
     _render_movie(scene, path)
     _forget(scene)
 
@@ -132,11 +134,10 @@ def take_pose(armature: bpy.types.Object, frame: int) -> Pose:
     return Pose(frame=frame, vertices=np.concatenate(vertices), faces=faces)
 
 
-def take_pose_centre(armature: bpy.types.Object, frame: int) -> np.ndarray:
-    """Where the armature's bones are at a frame: (x, y) of their middle."""
+def take_bones(armature: bpy.types.Object, frame: int) -> np.ndarray:
+    """Where the armature's bones begin at a frame: (bones, 3) in world space."""
     bpy.context.scene.frame_set(frame)
-    bones = [armature.matrix_world @ bone.head for bone in armature.pose.bones]
-    return np.array([[bone.x, bone.y] for bone in bones]).mean(0)
+    return np.array([armature.matrix_world @ bone.head for bone in armature.pose.bones])
 
 
 def character_meshes(armature: bpy.types.Object) -> list[bpy.types.Object]:
@@ -201,6 +202,21 @@ def _octahedron(length: float) -> tuple[list[tuple[float, ...]], list[tuple[int,
     sides = [(2 + side, 2 + (side + 1) % 4) for side in range(4)]
     faces = [(0, one, other) for one, other in sides] + [(1, other, one) for one, other in sides]
     return [(0.0, 0.0, 0.0), (0.0, length, 0.0), *ring], faces
+
+
+def _telling_moments(bones: np.ndarray) -> list[int]:
+    """Even moments from first to last, each moved a little to where the pose is most another.
+
+    Even ones alone may fall on the same phase of every step, and a walk looks like standing.
+    """
+    step = (len(bones) - 1) / (NUM_POSES - 1)
+    moments = [0]
+    for index in range(1, NUM_POSES - 1):
+        low, high = round((index - LEEWAY) * step), round((index + LEEWAY) * step)
+        choice = np.arange(max(low, moments[-1]), high + 1)
+        other = np.linalg.norm(bones[choice] - bones[moments[-1]], axis=-1).mean(1)
+        moments.append(int(choice[other.argmax()]))
+    return [*moments, len(bones) - 1]
 
 
 def _lay_out(
@@ -326,9 +342,23 @@ def _follow(
     turn = Matrix.Rotation(heading + math.pi / 2, 4, "Z") @ _looking(tilt)
     camera = add_camera(scene, turn)
     camera.data.lens = 48
-    for index, (x, y) in enumerate(smooth):
-        camera.location = Vector((x, y, 0.52 * height)) + back
-        camera.keyframe_insert("location", frame=scene.frame_start + index)
+    _key_places(camera, smooth, back + Vector((0.0, 0.0, 0.52 * height)), scene.frame_start)
+
+
+def _add_shadow(scene: bpy.types.Scene, track: np.ndarray, height: float, floor: float) -> None:
+    """A dark round patch below the character: real shadows double the time of software GL."""
+    disc, face = _disc(np.zeros(3), 0.2 * height)
+    flat = disc[:, [0, 2, 1]] * np.array([1.0, 1.0, 0.0])
+    patch = add_mesh(scene, "shadow", flat, face, SHADOW)
+    _key_places(patch, track, Vector((0.0, 0.0, floor + 0.002 * height)), scene.frame_start)
+
+
+def _key_places(
+    moved: bpy.types.Object, track: np.ndarray, offset: Vector, first_frame: int
+) -> None:
+    for index, (x, y) in enumerate(track):
+        moved.location = Vector((x, y, 0.0)) + offset
+        moved.keyframe_insert("location", frame=first_frame + index)
 
 
 def _smoothed(track: np.ndarray, sigma: float) -> np.ndarray:

@@ -32,7 +32,7 @@ def time_colour(share: float) -> tuple[float, float, float, float]:
 
 
 def new_stage(name: str) -> bpy.types.Scene:
-    """An empty scene that renders with Workbench: shadows, soft edges, colours by object."""
+    """An empty scene that renders with Workbench: soft edges, colours by object."""
     scene = bpy.data.scenes.new(name)
     scene.render.engine = "BLENDER_WORKBENCH"
     scene.display.render_aa = "FXAA"
@@ -40,10 +40,8 @@ def new_stage(name: str) -> bpy.types.Scene:
     shading.light = "STUDIO"
     shading.studio_light = "paint.sl"  # the bright one: the others leave a floor in the dark
     shading.color_type = "OBJECT"
-    shading.show_shadows = True
-    shading.shadow_intensity = 0.45
+    shading.show_shadows = False
     shading.show_specular_highlight = True
-    scene.display.light_direction = (-0.35, 0.45, 0.82)
     scene.view_settings.view_transform = "Standard"
     world = bpy.data.worlds.new(name)
     world.color = BACKGROUND
@@ -60,7 +58,6 @@ def add_mesh(
     colour: tuple[float, float, float, float],
     *,
     smooth: bool = False,
-    shadow: bool = True,
 ) -> bpy.types.Object:
     """Link an object of one colour with this geometry."""
     mesh = bpy.data.meshes.new(name)
@@ -69,7 +66,6 @@ def add_mesh(
         mesh.polygons.foreach_set("use_smooth", np.ones(len(mesh.polygons), bool))
     placed = bpy.data.objects.new(name, mesh)
     placed.color = colour
-    placed.display.show_shadows = shadow
     scene.collection.objects.link(placed)
     return placed
 
@@ -97,7 +93,7 @@ def add_floor(
         faces = [tuple(range(start, start + 4)) for start in range(0, len(square), 4)]
         red, green, blue = (brightness * part for part in colour[:3])
         tiles = np.array(square)
-        add_mesh(scene, "floor", tiles, faces, (red, green, blue, 1.0), shadow=False)
+        add_mesh(scene, "floor", tiles, faces, (red, green, blue, 1.0))
 
 
 def add_text(
@@ -116,7 +112,6 @@ def add_text(
     written = bpy.data.objects.new(words, font)
     written.matrix_world = Matrix.Translation(place) @ Matrix.Rotation(math.pi / 2, 4, "X")
     written.color = TEXT
-    written.display.show_shadows = False
     scene.collection.objects.link(written)
 
 
