@@ -71,14 +71,15 @@ def main() -> int:
         return 2
     peer_ms, speeds = _measure(method, args.rounds, args.device)
     keying = _keying() if args.blender else []
-    passed = _verdict(speeds, keying)
-    _show(peer_ms, speeds, keying, passed)
+    failures = _failures(speeds, keying)
+    _show(peer_ms, speeds, keying)
+    print(f"\nNOT PASSED: {'; '.join(failures)}" if failures else "\nPASSED")
     if args.report:
-        report = {**_machine(args.device), "model": method.info.name, "passed": passed}
+        report = {**_machine(args.device), "model": method.info.name, "passed": not failures}
         report |= {"peer_ms_per_step": peer_ms, "peer_seconds": PEER_STEPS * peer_ms / 1_000}
         report |= {"motions": [asdict(speed) for speed in speeds], "keying": keying}
         _write(args.report, json.dumps(report, indent=1))
-    return 0 if passed else 1
+    return 1 if failures else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -198,13 +199,23 @@ def _keying() -> list[dict[str, Any]]:
     return found
 
 
-def _verdict(speeds: list[Speed], keying: list[dict[str, Any]]) -> bool:
+def _failures(speeds: list[Speed], keying: list[dict[str, Any]]) -> list[str]:
+    """What is slower than it has to be, in words."""
     same_length = next(speed for speed in speeds if speed.motion_seconds == PEER_SECONDS)
-    is_keyed_fast = all(row["milliseconds"] < REQUIRED_KEYING_MS for row in keying)
-    return same_length.times_faster_than_peer >= REQUIRED_RATIO and is_keyed_fast
+    ratio = same_length.times_faster_than_peer
+    failures: list[str] = []
+    if ratio < REQUIRED_RATIO:
+        failures.append(f"{ratio:.1f} times faster than the peer, needs {REQUIRED_RATIO:.0f}")
+    failures += [  # the least time: whatever else runs on the machine only adds to it
+        f"keys take {row['fastest_milliseconds']:.0f} ms in Blender {row['blender']}, "
+        f"may take {REQUIRED_KEYING_MS:.0f}"
+        for row in keying
+        if row["fastest_milliseconds"] >= REQUIRED_KEYING_MS
+    ]
+    return failures
 
 
-def _show(peer_ms: float, speeds: list[Speed], keying: list[dict[str, Any]], passed: bool) -> None:
+def _show(peer_ms: float, speeds: list[Speed], keying: list[dict[str, Any]]) -> None:
     print(
         f"Peer: {peer_ms:.1f} ms per guided step, {PEER_STEPS * peer_ms / 1_000:.2f} s for "
         f"{PEER_STEPS} steps ({PEER_SECONDS} s of motion)\n"
@@ -218,13 +229,10 @@ def _show(peer_ms: float, speeds: list[Speed], keying: list[dict[str, Any]], pas
         )
     for row in keying:
         print(
-            f"\nBlender {row['blender']}: {row['milliseconds']:.1f} ms to key {row['frames']} "
-            f"frames on {row['bones']} bones (at most {REQUIRED_KEYING_MS:.0f})"
+            f"\nBlender {row['blender']}: {row['milliseconds']:.1f} ms (least "
+            f"{row['fastest_milliseconds']:.1f}) to key {row['frames']} frames on "
+            f"{row['bones']} bones"
         )
-    print(
-        f"\n{'PASSED' if passed else 'NOT PASSED'}: a motion of the peer's length is to be "
-        f"{REQUIRED_RATIO:.0f} times faster with the default settings"
-    )
 
 
 def _machine(device: str) -> dict[str, Any]:

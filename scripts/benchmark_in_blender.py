@@ -1,6 +1,6 @@
 """How long Blender's main thread is held to key a motion. Run by benchmark.py under a bpy wheel.
 
-Prints one JSON object: the median time to write 200 frames on a rig of 24 bones.
+Prints one JSON object: the median and the least time to write 200 frames on a rig of 24 bones.
 """
 
 # pyright: basic, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
@@ -36,14 +36,15 @@ def main() -> None:
     result = _swaying()
     times: list[float] = []
     for _ in range(ROUNDS):
-        started = time.perf_counter()
+        started = time.thread_time()  # this thread's: other programs run on the machine
         write_action(rig, result, start_frame=1)
-        times.append(1_000 * (time.perf_counter() - started))
+        times.append(1_000 * (time.thread_time() - started))
     figures = {
         "blender": bpy.app.version_string,
         "frames": NUM_FRAMES,
         "bones": len(rig.data.bones),
         "milliseconds": statistics.median(times),
+        "fastest_milliseconds": min(times),
     }
     print(json.dumps(figures), flush=True)
 
