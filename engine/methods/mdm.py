@@ -19,7 +19,7 @@ from engine.diffusion.guidance import blend_windows, classifier_free, window_sta
 from engine.diffusion.sampling import sample_ddim
 from engine.diffusion.schedule import cosine_schedule
 from engine.methods.base import Prompt, Report, RequestError, SampleOptions, VideoClip
-from engine.motion.foot_lock import lock_feet
+from engine.motion.foot_lock import lock_feet, place_on_floor
 from engine.motion.motion import Motion
 from engine.motion.pose_solve import solve_local_rotations
 from engine.motion.representation import ROOT_LOCAL
@@ -172,7 +172,11 @@ class Mdm:
             local_rotations=rotations,
             contacts=torch.zeros_like(decoded.contacts),
         )
-        return lock_feet(motion, contact_probabilities=decoded.contacts.clamp(0, 1))
+        # nothing in a prompt says how high the floor is: a motion that never comes down to it, or
+        # stays below, is moved to it as a whole
+        return lock_feet(
+            place_on_floor(motion), contact_probabilities=decoded.contacts.clamp(0, 1)
+        )
 
     def _signed(
         self,

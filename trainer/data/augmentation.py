@@ -72,10 +72,7 @@ def reversed_walk(clip: Clip) -> Clip | None:
     Source: Grasso, Bianchi and Lacquaniti, Motor Patterns for Human Gait: Backward Versus Forward
     Locomotion, J. Neurophysiology 1998: joint angles of the two are mirror images in time.
     """
-    actions = clip_actions(clip)
-    if "walk" not in actions or actions - {"walk", "stand", "swing_arms", "sway", "look"}:
-        return None
-    if _ahead(clip.joints) < 0.8 * _path(clip.joints) or _path(clip.joints) < 1.0:
+    if not _is_straight_walk(clip):
         return None
     captions = (
         "a person walks backward",
@@ -85,6 +82,34 @@ def reversed_walk(clip: Clip) -> Clip | None:
         "someone moves in reverse",
     )
     return replace(clip, joints=clip.joints[::-1].copy(), captions=captions)
+
+
+def circling_walk(clip: Clip, turn: float, num_frames: int) -> Clip | None:
+    """A straight walk repeated and bent into a circle by `turn` radians (left is positive).
+
+    The body turns about its root as the path does; None for clips that aren't straight walks.
+    """
+    if not _is_straight_walk(clip):
+        return None
+    distances = [_pose_distance(clip.joints[0], pose) for pose in clip.joints[20:]]
+    cycle = clip.joints[: 21 + int(np.argmin(distances))]
+    joints = cycle
+    while len(joints) < num_frames:
+        joints = concatenate(joints, cycle, blend=6)
+    joints = joints[:num_frames]
+    angle = turn * np.arange(num_frames) / num_frames
+    ground = np.array([1, 0, 1])
+    path = joints[:, :1] * ground
+    steps = np.diff(path, axis=0, prepend=path[:1])
+    bent = np.cumsum(_turned_each(steps, angle), axis=0) + _turned_each(joints - path, angle)
+    side, clock = ("left", "counterclockwise") if turn > 0 else ("right", "clockwise")
+    captions = (
+        "a person walks in a circle",
+        f"a person walks in a circle to the {side}",
+        f"someone walks around in a big {clock} circle",
+        f"the person walks round and round a ring, always bending {side}",
+    )
+    return replace(clip, joints=bent.astype(np.float32), captions=captions)
 
 
 def with_gesture(body: Clip, gesture: Clip, caption: str) -> Clip:
@@ -139,13 +164,32 @@ def _rebuilt(clip: Clip, joints: Array, captions: tuple[str, ...] | None = None)
     )
 
 
+def _turned_each(joints: Array, angle: Array) -> Array:
+    """Frames (T, J, 3), each turned about the up axis by its own angle."""
+    x, y, z = np.moveaxis(joints, -1, 0)
+    cos, sin = np.cos(angle)[:, None], np.sin(angle)[:, None]
+    return np.stack([cos * x + sin * z, y, cos * z - sin * x], axis=-1)
+
+
+def _is_straight_walk(clip: Clip) -> bool:
+    actions = clip_actions(clip)
+    if "walk" not in actions or actions - {"walk", "stand", "swing_arms", "sway", "look"}:
+        return False
+    return _ahead(clip.joints) >= 0.8 * _path(clip.joints) and _path(clip.joints) >= 1.0
+
+
 def _closes(joints: Array) -> bool:
     """Whether the last pose is the first one again, wherever the character is by then."""
-    first, last = (
+    return _pose_distance(joints[0], joints[-1]) < _LOOP_GAP
+
+
+def _pose_distance(first: Array, second: Array) -> float:
+    """Mean distance of joints (22, 3) in metres, place and heading taken out."""
+    poses = [
         _turned(pose - pose[:1] * np.array([1, 0, 1]), -frame_heading(pose))
-        for pose in (joints[0], joints[-1])
-    )
-    return float(np.linalg.norm(first - last, axis=-1).mean()) < _LOOP_GAP
+        for pose in (first, second)
+    ]
+    return float(np.linalg.norm(poses[0] - poses[1], axis=-1).mean())
 
 
 def _ping_pong(joints: Array, frames: int) -> Array:

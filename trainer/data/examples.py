@@ -5,7 +5,8 @@ Rare actions are drawn more often, and clips of like length share a batch.
 
 from __future__ import annotations
 
-import hashlib
+import json
+import logging
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -14,13 +15,15 @@ from pathlib import Path
 
 import torch
 from platformdirs import user_cache_dir
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engine.motion.representation import Representation, estimate_heading
-from engine.networks.text_encoder import SHA256, WIDTH, TextFeatures, encode_text
+from engine.networks.text_encoder import SHA256, TextFeatures, encode_text
 from trainer.data.augmentation import (
     MAX_FRAMES,
+    circling_walk,
     clip_actions,
     extended,
     reversed_walk,
@@ -30,6 +33,8 @@ from trainer.data.augmentation import (
 )
 from trainer.data.corpus import Clip
 from trainer.data.paraphrase import paraphrases
+
+log = logging.getLogger(__name__)
 
 _SHORT = 70  # frames below which a clip is also given longer
 _LENGTH_GROUP = 4  # batches drawn together, so that clips of like length share one
@@ -62,17 +67,16 @@ class TextStore:
     def __init__(self, captions: Sequence[str], cache: Path | None = None) -> None:
         self.captions = tuple(dict.fromkeys(captions))
         self.row = {caption: i for i, caption in enumerate(self.captions)}
-        digest = hashlib.sha256("\n".join((SHA256, *self.captions)).encode()).hexdigest()[:20]
-        folder = cache or Path(user_cache_dir("marey", appauthor=False)) / "captions"
-        path = folder / f"{digest}.safetensors"
-        if not path.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(".partial")
-            save_file(_encode_captions(self.captions), partial)
-            partial.replace(path)
-        stored = load_file(path)
-        self._tokens = stored["tokens"].split(stored["lengths"].tolist())
-        self.sentences = stored["sentences"]
+        folder = cache or Path(user_cache_dir("marey", appauthor=False))
+        path = folder / f"captions-{SHA256[:12]}.safetensors"
+        known = _read_encoded(path)
+        missing = [caption for caption in self.captions if caption not in known]
+        if missing:
+            log.info("Encoding %d captions", len(missing))
+            known |= _encode_captions(missing)
+            _write_encoded(path, known)
+        self._tokens = [known[caption][0] for caption in self.captions]
+        self.sentences = torch.stack([known[caption][1] for caption in self.captions])
 
     def gather(self, rows: Sequence[int], dropped: Sequence[bool]) -> TextFeatures:
         """Features of captions by row; a dropped one has no tokens."""
@@ -86,20 +90,40 @@ class TextStore:
         return TextFeatures(tokens=tokens, mask=mask, sentence=self.sentences[list(rows)])
 
 
-def _encode_captions(captions: Sequence[str]) -> dict[str, Tensor]:
-    """Tokens of all captions end to end (N, 384), how many each has, and the sentences."""
-    tokens: list[Tensor] = [torch.empty(0)] * len(captions)
-    sentences = torch.empty(len(captions), WIDTH)
-    # like lengths together waste no time on padding
-    order = sorted(range(len(captions)), key=lambda i: len(captions[i]))
-    for start in range(0, len(order), 256):
-        rows = order[start : start + 256]
-        encoded = encode_text([captions[i] for i in rows])
-        for k, i in enumerate(rows):
-            tokens[i] = encoded.tokens[k, encoded.mask[k]].half()
-            sentences[i] = encoded.sentence[k]
-    lengths = torch.tensor([len(rows) for rows in tokens])
-    return {"tokens": torch.cat(tokens), "lengths": lengths, "sentences": sentences}
+Encoded = dict[str, tuple[Tensor, Tensor]]  # caption: tokens (N, 384) half, sentence (384,)
+
+
+def _encode_captions(captions: Sequence[str]) -> Encoded:
+    encoded: Encoded = {}
+    ordered = sorted(captions, key=len)  # like lengths together waste no time on padding
+    for start in range(0, len(ordered), 256):
+        group = ordered[start : start + 256]
+        text = encode_text(group)
+        for k, caption in enumerate(group):
+            encoded[caption] = (text.tokens[k, text.mask[k]].half(), text.sentence[k].clone())
+    return encoded
+
+
+def _read_encoded(path: Path) -> Encoded:
+    if not path.is_file():
+        return {}
+    stored = load_file(path)
+    with safe_open(path, framework="pt") as file:
+        captions: list[str] = json.loads(file.metadata()["captions"])
+    tokens = stored["tokens"].split(stored["lengths"].tolist())
+    return dict(zip(captions, zip(tokens, stored["sentences"], strict=True), strict=True))
+
+
+def _write_encoded(path: Path, encoded: Encoded) -> None:
+    tensors = {
+        "tokens": torch.cat([tokens for tokens, _ in encoded.values()]),
+        "lengths": torch.tensor([len(tokens) for tokens, _ in encoded.values()]),
+        "sentences": torch.stack([sentence for _, sentence in encoded.values()]),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, metadata={"captions": json.dumps(list(encoded))})
+    partial.replace(path)
 
 
 def encode_clip(clip: Clip, representation: Representation) -> Tensor:
@@ -119,7 +143,8 @@ def augmented(clips: Sequence[Clip], generator: random.Random) -> list[Clip]:
             result.append(extended(stretched(clip, generator.uniform(0.8, 1.1)), 110))
         if backward := reversed_walk(clip):
             result += [backward, stretched(backward, generator.uniform(0.75, 0.95))]
-    return result + _gestures(clips, generator) + _sequences(clips, generator)
+    result += _gestures(clips, generator) + _sequences(clips, generator)
+    return result + _circles(clips, random.Random(0))
 
 
 def _gestures(clips: Sequence[Clip], generator: random.Random) -> list[Clip]:
@@ -140,6 +165,16 @@ def _gestures(clips: Sequence[Clip], generator: random.Random) -> list[Clip]:
                 side = generator.choice(("and waves", "while waving a hand", "and waves hello"))
                 made.append(with_gesture(body, gesture, f"a person {verb} {side}"))
     return made
+
+
+def _circles(clips: Sequence[Clip], generator: random.Random) -> list[Clip]:
+    """Every straight walk bent to the left and to the right."""
+    made = [
+        circling_walk(clip, side * generator.uniform(4.5, 7.0), generator.randint(90, MAX_FRAMES))
+        for clip in clips
+        for side in (1, -1)
+    ]
+    return [clip for clip in made if clip is not None]
 
 
 def _sequences(clips: Sequence[Clip], generator: random.Random) -> list[Clip]:
