@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine import __version__
 from engine.checkpoint import CheckpointError, CheckpointInfo
 from engine.diffusion.guidance import blend_windows, classifier_free, window_starts
 from engine.diffusion.sampling import sample_ddim
@@ -174,9 +173,7 @@ class Mdm:
         )
         # nothing in a prompt says how high the floor is: a motion that never comes down to it, or
         # stays below, is moved to it as a whole
-        return lock_feet(
-            place_on_floor(motion), contact_probabilities=decoded.contacts.clamp(0, 1)
-        )
+        return lock_feet(place_on_floor(motion), contact_probabilities=decoded.contacts.clamp(0, 1))
 
     def _signed(
         self,
@@ -197,7 +194,6 @@ class Mdm:
             "model": self.info.name,
             "model_hash": self.info.model_hash,
             "licence": self.info.licence,
-            "engine_version": __version__,
         }
         return replace(motion, provenance=provenance, warnings=self._warnings(sentence))
 
