@@ -47,7 +47,9 @@ def make_tiny_checkpoint(path: Path, *, seed: int = 0) -> CheckpointInfo:
         licence="none: random weights",
         extra={"captions": CAPTIONS},
     )
-    tensors = {f"model.{name}": value for name, value in model.named_parameters()}
+    tensors: dict[str, torch.Tensor] = {
+        f"model.{name}": value for name, value in model.named_parameters()
+    }
     tensors["captions.sentences"] = text_encoder.encode_text(CAPTIONS).sentence
     tensors["statistics.mean"] = _standing_features().mean(0)
     tensors["statistics.std"] = torch.full((ROOT_LOCAL.num_features,), 0.02)

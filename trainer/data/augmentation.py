@@ -97,7 +97,7 @@ def circling_walk(clip: Clip, turn: float, num_frames: int) -> Clip | None:
     while len(joints) < num_frames:
         joints = concatenate(joints, cycle, blend=6)
     joints = joints[:num_frames]
-    angle = turn * np.arange(num_frames) / num_frames
+    angle = (turn * np.arange(num_frames) / num_frames).astype(np.float32)
     ground = np.array([1, 0, 1])
     path = joints[:, :1] * ground
     steps = np.diff(path, axis=0, prepend=path[:1])
