@@ -135,7 +135,7 @@ def _make(options: argparse.Namespace, out: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="marey-demo-") as scratch:
         engine_command = _engine_command(options, num_frames, seed, out)
         with _process(engine_command, Path(scratch) / "engine.log") as engine:
-            request = {
+            request: dict[str, object] = {
                 "prompt": options.prompt,
                 "seconds": num_frames / FPS,
                 "fps": FPS,

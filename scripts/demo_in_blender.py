@@ -4,7 +4,8 @@ Started by demo.py, in the bpy wheel or in a Blender program; the request is a J
 with os._exit: bpy 4.2 and 4.5 crash or hang at an ordinary exit after some add-ons.
 """
 
-# pyright: basic
+# pyright: basic, reportMissingModuleSource=false, reportAttributeAccessIssue=false
+# pyright: reportOptionalMemberAccess=false, reportArgumentType=false, reportCallIssue=false
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ Runs inside Blender (4.2 or later) or the bpy wheel. Everything drawn besides th
 in a scene of its own, so a file that was saved before stays as it was.
 """
 
-# pyright: basic
+# pyright: basic, reportMissingModuleSource=false, reportAttributeAccessIssue=false
+# pyright: reportOptionalMemberAccess=false, reportArgumentType=false, reportCallIssue=false
 
 from __future__ import annotations
 

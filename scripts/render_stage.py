@@ -3,7 +3,8 @@
 Runs inside Blender (4.2 or later) or the bpy wheel. Colours are linear, as Workbench takes them.
 """
 
-# pyright: basic
+# pyright: basic, reportMissingModuleSource=false, reportAttributeAccessIssue=false
+# pyright: reportOptionalMemberAccess=false, reportArgumentType=false, reportCallIssue=false
 
 from __future__ import annotations
 
