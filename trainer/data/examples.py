@@ -186,7 +186,7 @@ def _sequences(clips: Sequence[Clip], generator: random.Random) -> list[Clip]:
     return [sequence(first, second, generator) for first, second in pairs]
 
 
-def balanced_weights(clips: Sequence[Clip], power: float = 0.5) -> list[float]:
+def balanced_weights(clips: Sequence[Clip], power: float = 0.65) -> list[float]:
     """How often to draw each clip: its rarest action's share in the corpus, to -power."""
     counts = Counter(action for clip in clips for action in clip_actions(clip))
     total = len(clips)

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
+
+from trainer.data.actions import actions_of
 
 _SUBJECT = re.compile(
     r"^(?:the |a |an )?(?:person|someone|man|woman|figure|character|human|he|she)\b", re.IGNORECASE
@@ -64,6 +67,46 @@ _BY_FORM = {form: row for row in _SYNONYMS for form in row}
 _FORMS = re.compile(
     r"\b(" + "|".join(sorted(map(re.escape, _BY_FORM), key=len, reverse=True)) + r")\b"
 )
+
+
+_PLAIN = {
+    "walk": "a person walks",
+    "run": "a person runs",
+    "jump": "a person jumps",
+    "kick": "a person kicks",
+    "punch": "a person punches",
+    "wave": "a person waves",
+    "dance": "a person dances",
+    "sit": "a person sits down",
+    "crouch": "a person crouches down",
+    "sneak": "a person sneaks",
+    "crawl": "a person crawls",
+    "climb": "a person climbs",
+    "throw": "a person throws something",
+    "turn_left": "a person turns left",
+    "turn_right": "a person turns right",
+    "stand_up": "a person stands up",
+    "pick_up": "a person picks something up",
+    "push": "a person pushes something",
+    "fight": "a person fights",
+}
+_OPPOSITES = ({"turn_left", "turn_right"},)
+_WAYS = {"walk", "run", "turn_left", "turn_right"}  # asides in a clip that is about something else
+
+
+def plain_captions(captions: Sequence[str]) -> list[str]:
+    """The short sentences that people type first, for a clip whose captions all name the action.
+
+    Walking and turning are only named where nothing else is, and opposite turns not at all.
+    """
+    shared = frozenset[str].intersection(*(actions_of(caption) for caption in captions))
+    named = shared & _PLAIN.keys()
+    for pair in _OPPOSITES:
+        if pair <= named:
+            named -= pair
+    if named - _WAYS:
+        named -= _WAYS
+    return [_PLAIN[action] for action in sorted(named)]
 
 
 def paraphrases(caption: str, count: int, generator: random.Random) -> list[str]:

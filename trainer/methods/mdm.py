@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,10 @@ from trainer.data.examples import (
     pad_features,
     reworded,
 )
+from trainer.data.paraphrase import paraphrases, plain_captions
 from trainer.data.statistics import Statistics, measure_statistics
 from trainer.loop import LoopSettings
-from trainer.losses.motion_terms import feature_loss, feature_weights, step_loss
+from trainer.losses.motion_terms import feature_loss, feature_weights, path_loss, step_loss
 from trainer.stages import LossTerms, Player, Stage
 
 VALIDATION_TIMESTEPS = (4, 14, 24, 34, 44)
@@ -50,8 +51,9 @@ class MdmTraining:
     batch_size: int = 32
     prompt_dropout: float = 0.1
     step_weight: float = 0.1  # of the steps that positions give, against the features
+    path_weight: float = 0.3  # of turns and ways over seconds
     rewordings: int = 4  # of each caption
-    num_steps: int = 10  # default when sampling
+    num_steps: int = 20  # default when sampling
     guidance_scale: float = 2.5
 
     def __post_init__(self) -> None:
@@ -96,16 +98,26 @@ def _examples(
     clips: Sequence[Clip], statistics: Statistics, training: MdmTraining, generator: random.Random
 ) -> tuple[ExampleSampler, TextStore]:
     rewordings = reworded(clips, training.rewordings, generator)
+    plain = {clip.captions: plain_captions(clip.captions) for clip in clips}
+    rewordings |= _reworded_plain(plain.values(), training.rewordings)
     texts = TextStore([text for group in rewordings.values() for text in group])
     examples: list[Example] = []
     for clip, weight in zip(clips, balanced_weights(clips), strict=True):
-        rows = tuple(texts.row[text] for caption in clip.captions for text in rewordings[caption])
+        captions = (*clip.captions, *plain[clip.captions])
+        rows = tuple(texts.row[text] for caption in captions for text in rewordings[caption])
         features = statistics.normalise(encode_clip(clip, ROOT_LOCAL))
         examples.append(Example(features=features, captions=rows, weight=weight))
     sampler = ExampleSampler(
         examples, texts, batch_size=training.batch_size, prompt_dropout=training.prompt_dropout
     )
     return sampler, texts
+
+
+def _reworded_plain(groups: Iterable[list[str]], count: int) -> dict[str, list[str]]:
+    """Rewordings of the plain captions, with a generator of their own."""
+    generator = random.Random(0)
+    captions = sorted({caption for group in groups for caption in group})
+    return {text: [text, *paraphrases(text, 2 * count, generator)] for text in captions}
 
 
 def _captions(clips: Sequence[Clip]) -> list[str]:
@@ -136,7 +148,7 @@ class _Objective:
         self._statistics = statistics
         self._schedule: NoiseSchedule = cosine_schedule(training.model.num_timesteps)
         self._weights = feature_weights(ROOT_LOCAL)
-        self._step_weight = training.step_weight
+        self._training = training
         part = ROOT_LOCAL.part("joint_velocities")
         self._step_scale = float(statistics.deviation[part].mean())
 
@@ -144,8 +156,16 @@ class _Objective:
         timestep = torch.randint(
             self._schedule.num_timesteps, (len(batch.features),), generator=generator
         )
-        features, steps = self._errors(batch, timestep, generator)
-        return {"features": features, "steps": self._step_weight * steps}
+        x0 = self._predict(batch, timestep, generator)
+        features = feature_loss(x0, batch.features, batch.mask, self._weights).mean()
+        restored = (self._statistics.restore(x0), self._statistics.restore(batch.features))
+        steps = step_loss(*restored, batch.mask, ROOT_LOCAL, self._step_scale).mean()
+        path = path_loss(*restored, batch.mask, ROOT_LOCAL).mean()
+        return {
+            "features": features,
+            "steps": self._training.step_weight * steps,
+            "path": self._training.path_weight * path,
+        }
 
     def validate(self, batches: Sequence[Batch]) -> float:
         """Mean feature error over fixed noise and timesteps of the held-out clips."""
@@ -154,25 +174,15 @@ class _Objective:
         for batch in batches:
             for value in VALIDATION_TIMESTEPS:
                 timestep = torch.full((len(batch.features),), value)
-                total += float(self._errors(batch, timestep, generator)[0]) * len(batch.features)
-                count += len(batch.features)
+                x0 = self._predict(batch, timestep, generator)
+                error = feature_loss(x0, batch.features, batch.mask, self._weights)
+                total, count = total + float(error.sum()), count + len(error)
         return total / count
 
-    def _errors(
-        self, batch: Batch, timestep: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
+    def _predict(self, batch: Batch, timestep: Tensor, generator: torch.Generator) -> Tensor:
         noise = torch.randn(batch.features.shape, generator=generator)
         x_t = self._schedule.add_noise(batch.features, noise, timestep)
-        x0 = self._model(x_t, timestep, batch.text, batch.mask)
-        features = feature_loss(x0, batch.features, batch.mask, self._weights).mean()
-        steps = step_loss(
-            self._statistics.restore(x0),
-            self._statistics.restore(batch.features),
-            batch.mask,
-            ROOT_LOCAL,
-            self._step_scale,
-        ).mean()
-        return features, steps
+        return self._model(x_t, timestep, batch.text, batch.mask)
 
 
 def _optimizer(model: Denoiser, training: MdmTraining) -> torch.optim.Optimizer:
