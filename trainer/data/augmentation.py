@@ -109,7 +109,7 @@ def circling_walk(clip: Clip, turn: float, num_frames: int) -> Clip | None:
         f"someone walks around in a big {clock} circle",
         f"the person walks round and round a ring, always bending {side}",
     )
-    return replace(clip, joints=bent.astype(np.float32), captions=captions)
+    return _rebuilt(clip, bent, captions=captions)
 
 
 def with_gesture(body: Clip, gesture: Clip, caption: str) -> Clip:

@@ -6,7 +6,13 @@ import torch
 
 from engine.motion.representation import ROOT_LOCAL, estimate_heading
 from tests.trainer.conftest import made_clip
-from trainer.losses.motion_terms import feature_loss, feature_weights, joint_steps, step_loss
+from trainer.losses.motion_terms import (
+    feature_loss,
+    feature_weights,
+    joint_steps,
+    path_loss,
+    step_loss,
+)
 
 
 def features(index: int) -> torch.Tensor:
@@ -55,3 +61,34 @@ def test_gradients_are_finite() -> None:
     assert predicted.grad is not None
     assert predicted.grad.isfinite().all()
     assert predicted.grad.any()
+
+
+def test_a_slow_bend_the_wrong_way_costs_much_more_than_noise() -> None:
+    true = features(2).repeat(3, 1)[None]
+    mask = torch.ones(1, true.shape[1], dtype=torch.bool)
+    rate = ROOT_LOCAL.part("root_heading_rate")
+    bent, noisy = true.clone(), true.clone()
+    bent[..., rate] += 0.01  # 23 degrees a second
+    noisy[..., rate] += 0.01 * (-1.0) ** torch.arange(true.shape[1])[:, None]
+    assert path_loss(true, true, mask, ROOT_LOCAL).item() == 0
+    bend = path_loss(bent, true, mask, ROOT_LOCAL).item()
+    expected = ((20 * 0.02 / 0.35) ** 2 + (60 * 0.02 / 0.8) ** 2) / 3 / 2
+    assert abs(bend - expected) < 1e-3 * expected
+    assert path_loss(noisy, true, mask, ROOT_LOCAL).item() < 0.01 * bend
+
+
+def test_path_of_short_and_padded_clips() -> None:
+    true = features(2)[None, :15]
+    predicted = true + 0.1
+    mask = torch.ones(1, 15, dtype=torch.bool)
+    assert path_loss(predicted, true, mask, ROOT_LOCAL).item() == 0  # no window fits
+    long = features(2)[None]
+    off = long + 0.01
+    frames = long.shape[1]
+    junk = torch.full((1, 30, long.shape[2]), 3.0)
+    padded_mask = torch.arange(frames + 30)[None] < frames
+    alone = path_loss(off, long, padded_mask[:, :frames], ROOT_LOCAL)
+    padded = path_loss(
+        torch.cat([off, junk], 1), torch.cat([long, -junk], 1), padded_mask, ROOT_LOCAL
+    )
+    torch.testing.assert_close(padded, alone)
