@@ -141,16 +141,12 @@ def _make_folder(folder: Path) -> None:
     (folder / UNFINISHED).touch()  # before anything else: what is killed here is seen next time
     command = [sys.executable, "-m", "venv", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode == 0:
-        return
-    shutil.rmtree(folder)
-    if "ensurepip" in done.stdout + done.stderr and shutil.which("apt-get"):
-        raise SetupError(
-            "This Python cannot make environments: 'apt-get install python3.11-venv', "
-            "then run this again",
-            exit_code=2,
-        )
-    raise SetupError(f"Could not make {folder}: {(done.stderr or done.stdout).strip()}")
+    if done.returncode != 0 and "ensurepip" in done.stdout + done.stderr:
+        # Debian and Ubuntu keep what makes environments in a package of its own.
+        system_libraries.install([f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"])
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SetupError(f"Could not make {folder}: {(done.stderr or done.stdout).strip()}")
 
 
 def _install_torch(part: Part, log: Path) -> None:

@@ -1,4 +1,4 @@
-"""The system libraries that Blender's wheels load, and how they get there on Debian and Ubuntu.
+"""What Blender's wheels load of the system, and how it gets there on Debian and Ubuntu.
 
 Standard library only: this runs before anything is installed.
 """
@@ -46,15 +46,14 @@ def install(packages: list[str]) -> None:
     names = " ".join(packages)
     if shutil.which("apt-get") is None:
         raise MissingLibrariesError(
-            f"Blender needs system libraries that are not here (Debian's names: {names}): "
+            f"System libraries are missing (Debian's names: {names}): "
             "install them with your system's package manager, then run this again"
         )
     if os.geteuid() != 0:
         raise MissingLibrariesError(
-            f"Blender needs system libraries that are not here: run 'sudo apt-get install {names}' "
-            "and then this again"
+            f"System libraries are missing: run 'sudo apt-get install {names}' and then this again"
         )
-    print(f"  installing system libraries with apt: {names}", flush=True)
+    print(f"  installing with apt: {names}", file=sys.stderr, flush=True)
     if not _apt(["install", *packages]) and not (_apt(["update"]) and _apt(["install", *packages])):
         raise MissingLibrariesError(
             f"apt could not install {names}: run 'apt-get install {names}', see what it says, "

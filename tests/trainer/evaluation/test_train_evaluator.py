@@ -56,7 +56,7 @@ def test_training_finds_the_right_caption() -> None:
     training, test = [clip(k) for k in range(24)], [clip(k) for k in range(100, 112)]
     config = EvaluatorConfig(width=32, embedding_width=8, num_layers=1)
     options = EvaluatorTraining(
-        minutes=1, max_steps=60, num_pairs=8, warmup_steps=5, steps_between_checks=20
+        minutes=30, max_steps=60, num_pairs=8, warmup_steps=5, steps_between_checks=20
     )
     seen: list[int] = []
     evaluator = train_evaluator(
