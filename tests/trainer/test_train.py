@@ -16,6 +16,7 @@ from engine.methods.base import Prompt, SampleOptions
 from trainer.__main__ import main
 from trainer.config import ConfigError, apply_overrides
 from trainer.loop import LoopSettings
+from trainer.methods.mdm import draw_timesteps
 from trainer.presets import PRESETS
 
 
@@ -113,3 +114,16 @@ def test_the_learning_rate_rises_stays_and_falls() -> None:
     assert factors[30] == pytest.approx(1.0)
     assert factors[-1] == pytest.approx(0.05)
     assert all(a >= b for a, b in itertools.pairwise(factors[30:]))
+
+
+def test_a_share_of_the_timesteps_is_from_the_noisiest_tenth() -> None:
+    share = high_noise_share(PRESETS["mdm-free"].training.noisiest_share)
+    assert share == pytest.approx(0.4 + 0.6 * 6 / 50, abs=0.02)
+    assert high_noise_share(0.0) == pytest.approx(6 / 50, abs=0.02)
+
+
+def high_noise_share(noisiest_share: float) -> float:
+    generator = torch.Generator().manual_seed(0)
+    drawn = draw_timesteps(20_000, 50, noisiest_share, generator)
+    assert (drawn.min(), drawn.max()) == (0, 49)
+    return float((drawn >= 44).float().mean())

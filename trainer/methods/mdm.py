@@ -52,6 +52,7 @@ class MdmTraining:
     prompt_dropout: float = 0.1
     step_weight: float = 0.1  # of the steps that positions give, against the features
     path_weight: float = 0.3  # of turns and ways over seconds
+    noisiest_share: float = 0.4  # of the batch drawn from the noisiest timesteps alone
     rewordings: int = 4  # of each caption
     num_steps: int = 20  # default when sampling
     guidance_scale: float = 2.5
@@ -140,6 +141,21 @@ def _validation_batches(clips: Sequence[Clip], statistics: Statistics) -> list[B
     return batches
 
 
+def draw_timesteps(
+    count: int, num_timesteps: int, noisiest_share: float, generator: torch.Generator
+) -> Tensor:
+    """Timesteps (count,): uniform, but a share only from the noisiest tenth.
+
+    A turn over seconds shows through noise that hides every frame, since it can be summed up;
+    only at the noisiest levels must the text say which way it goes.
+    """
+    uniform = torch.randint(num_timesteps, (count,), generator=generator)
+    first = num_timesteps - max(1, num_timesteps // 8)
+    noisiest = torch.randint(first, num_timesteps, (count,), generator=generator)
+    is_noisiest = torch.rand(count, generator=generator) < noisiest_share
+    return torch.where(is_noisiest, noisiest, uniform)
+
+
 class _Objective:
     """x0 prediction from noised features: training loss and held-out figure."""
 
@@ -153,8 +169,11 @@ class _Objective:
         self._step_scale = float(statistics.deviation[part].mean())
 
     def loss(self, batch: Batch, generator: torch.Generator) -> LossTerms:
-        timestep = torch.randint(
-            self._schedule.num_timesteps, (len(batch.features),), generator=generator
+        timestep = draw_timesteps(
+            len(batch.features),
+            self._schedule.num_timesteps,
+            self._training.noisiest_share,
+            generator,
         )
         x0 = self._predict(batch, timestep, generator)
         features = feature_loss(x0, batch.features, batch.mask, self._weights).mean()
