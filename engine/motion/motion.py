@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -36,7 +37,9 @@ class Motion:
             found = tuple(getattr(self, name).shape)
             if found != shape:
                 raise ValueError(f"{name} has shape {found}, needs {shape}")
-        if self.fps <= 0:
+        if frames < 1:
+            raise ValueError("The motion has 0 frames, needs 1 or more")
+        if not 0 < self.fps < math.inf:
             raise ValueError(f"fps is {self.fps}, needs more than 0")
 
     @property

@@ -221,10 +221,15 @@ def test_npz_that_does_not_fit_itself_is_refused(tmp_path: Path) -> None:
     write_npz(random_motion(), tmp_path / "m.npz")
     with np.load(tmp_path / "m.npz") as archive:
         arrays = {name: archive[name] for name in archive.files}
-    for name, value in (("contacts", np.zeros((3, 4))), ("fps", np.array(-1.0))):
+    bad = (("contacts", np.zeros((3, 4))), ("fps", np.array(-1.0)), ("fps", np.array(np.nan)))
+    for name, value in bad:
         np.savez(tmp_path / "bad.npz", **{**arrays, name: value})
         with pytest.raises(MotionFileError, match=name):
             read_npz(tmp_path / "bad.npz")
+    per_frame = ("joints", "root_translation", "local_rotations", "contacts")
+    np.savez(tmp_path / "bad.npz", **{**arrays, **{name: arrays[name][:0] for name in per_frame}})
+    with pytest.raises(MotionFileError, match="0 frames"):
+        read_npz(tmp_path / "bad.npz")
 
 
 @pytest.mark.parametrize("name", ["m.npz", "m.bvh"])
