@@ -38,11 +38,20 @@ class GenerationRequest:
     count: int = 1
 
     def __post_init__(self) -> None:
-        if not 1 <= self.fps <= 1000:
-            raise RequestError(f"The frame rate is {self.fps:g}, needs 1 to 1000 frames a second")
+        check_fps(self.fps)
         check_seconds(self.num_frames / self.fps)
         if self.count < 1:
             raise RequestError(f"The number of candidates is {self.count}, needs 1 or more")
+
+
+def check_fps(fps: float) -> None:
+    """Refuse a frame rate of the result that is none.
+
+    Raises:
+        RequestError: fps is not from 1 to 1000.
+    """
+    if not 1 <= fps <= 1000:
+        raise RequestError(f"The frame rate is {fps:g}, needs 1 to 1000 frames a second")
 
 
 def draw_seed() -> int:

@@ -127,9 +127,10 @@ def _generate(arguments: argparse.Namespace, files: list[Path]) -> Iterator[tupl
 def _request(
     arguments: argparse.Namespace, prompt: Prompt, method: Method, seed: int
 ) -> GenerationRequest:
-    from engine.generation import GenerationRequest
+    from engine.generation import GenerationRequest, check_fps
 
     fps = float(method.info.fps if arguments.fps is None else arguments.fps)
+    check_fps(fps)
     seconds = DEFAULT_SECONDS if arguments.seconds is None else arguments.seconds
     return GenerationRequest(
         prompt=prompt,

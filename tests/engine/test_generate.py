@@ -138,6 +138,8 @@ def test_overwrite(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         ("--seed", "-1"),
         ("--seed", str(2**63)),
         ("--fps", "0"),
+        ("--fps", "nan"),
+        ("--fps", "inf"),
         ("--frames", "0"),
         ("--frames", "100000"),
     ],
