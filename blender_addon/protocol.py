@@ -53,7 +53,8 @@ class ProtocolError(ValueError):
     """
 
     def __init__(self, message: str, *, job_id: str = "") -> None:
-        super().__init__(message)
+        # It may quote half a surrogate pair, which could not be sent back as the answer.
+        super().__init__(message.encode(errors="backslashreplace").decode())
         self.job_id = job_id
 
 
@@ -295,7 +296,8 @@ def decode(frames: Sequence[bytes]) -> Message:
         arrays = _decode_arrays(header.get("arrays", []), frames[1:])
         return cast("Message", _build(message_type, body, arrays))
     except ProtocolError as error:
-        error.job_id = str(body.get("job_id", ""))[:64]
+        # An id is ASCII; of any other the rest would be no message's to send back.
+        error.job_id = str(body.get("job_id", ""))[:64].encode("ascii", "ignore").decode()
         raise
 
 

@@ -116,6 +116,8 @@ class FakeModels:
     def load(self, name: str) -> Method:
         if name == "half":
             raise CheckpointError("half.safetensors is only half a file")
+        if name == "unreadable":
+            raise CheckpointError("The folder \udcff can't be read")  # as Python reads odd names
         if name and name not in self._makers:
             raise UnknownModelError(f"There is no model {name!r}")
         return self._makers[name or "fake"](replace(FAKE_INFO, name=name or "fake"))

@@ -132,7 +132,12 @@ class Server:
         self._send(client, protocol.Rejected(code=code, message=message))
 
     def _send(self, client: bytes, message: protocol.Message) -> None:
-        self._send_frames(client, protocol.encode(message))
+        try:
+            frames = protocol.encode(message)
+        except protocol.ProtocolError as error:  # one answer less, but the engine goes on
+            log.error("Could not send %s: %s", type(message).__name__, error)
+            return
+        self._send_frames(client, frames)
 
     def _send_frames(self, client: bytes, frames: list[bytes]) -> None:
         try:

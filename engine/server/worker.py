@@ -147,7 +147,17 @@ def _failure(job_id: str, error: Exception) -> protocol.JobFailed:
     if code not in ("bad_request", "unknown_model"):
         detail = "".join(traceback.format_exception(error))
         log.error("Job %s failed: %s", job_id, detail)
-    return protocol.JobFailed(job_id=job_id, code=code, message=message, detail=detail[-20_000:])
+    return protocol.JobFailed(
+        job_id=job_id,
+        code=code,
+        message=_sendable(message[:2_000]),
+        detail=_sendable(detail[-20_000:]),
+    )
+
+
+def _sendable(text: str) -> str:
+    """The text without what no message carries: a file's name may have bytes that are no text."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _explain(error: Exception) -> tuple[str, str]:

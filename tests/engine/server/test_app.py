@@ -22,6 +22,7 @@ from engine.server import app
 from tests.fakes import FakeModels
 
 TOKEN = "right"
+HALF = "\ud800"  # of a surrogate pair: JSON can write it, UTF-8 can't
 TIMEOUT_S = 30.0  # two busy cores must not fail a test
 
 
@@ -178,6 +179,7 @@ def test_warnings_reach_the_client(connect: Connect) -> None:
         ({"num_steps": 5_000}, "bad_request", "5000"),
         ({"model": "gone"}, "unknown_model", "gone"),
         ({"model": "half"}, "bad_model", "half"),
+        ({"model": "unreadable"}, "bad_model", "folder"),
         ({"model": "broken"}, "internal", "ZeroDivisionError"),
         ({"model": "nan"}, "internal", "finite"),
     ],
@@ -373,6 +375,34 @@ def test_bad_numbers_of_a_known_client_end_that_job(running: Running, connect: C
     raw.send_multipart(protocol.encode(protocol.Pong()))
     answer = protocol.decode(raw.recv_multipart())
     assert isinstance(answer, protocol.Rejected)
+    raw.close()
+    assert_serves(connect)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"version": HALF},
+        {"type": HALF},
+        {"body": {"job_id": HALF}},
+        {"body": {"job_id": "a", "prompt": HALF}},
+        {"arrays": [{"field": HALF, "dtype": "<f8", "shape": [1]}]},
+    ],
+    ids=str,
+)
+def test_half_a_character_leaves_the_engine_up(
+    running: Running, connect: Connect, changes: dict[str, object]
+) -> None:
+    header = {**json.loads(protocol.encode(request())[0]), **changes}
+    frames = [json.dumps(header).encode(), *(b"12345678" for _ in header["arrays"])]
+    raw = raw_client(running)
+    raw.send_multipart(frames)  # as a stranger, then as a client
+    assert isinstance(protocol.decode(raw.recv_multipart()), protocol.Rejected)
+    raw.send_multipart(protocol.encode(protocol.Hello(token=TOKEN)))
+    assert isinstance(protocol.decode(raw.recv_multipart()), protocol.Welcome)
+    raw.send_multipart(frames)
+    answer = protocol.decode(raw.recv_multipart())
+    assert isinstance(answer, protocol.Rejected | protocol.JobFailed)
     raw.close()
     assert_serves(connect)
 
