@@ -17,6 +17,8 @@ The first call starts the engine, which stays for the next ones until unregister
 
 from __future__ import annotations
 
+import math
+
 import bpy
 
 from . import protocol
@@ -26,7 +28,7 @@ from .engine_link.jobs import Job, JobState
 from .engine_link.process import EngineCommand
 from .engine_link.session import EngineState
 from .scene import pump
-from .scene.rest_pose import match_bones
+from .scene.action_writer import match_target
 from .ui.preferences import engine_command
 from .ui.properties import scene_fps
 
@@ -78,9 +80,11 @@ def generate(
 
     Raises:
         GenerateError: no engine, a request that can't be served, or a motion that can't be keyed.
-        RigError: the armature's bones are not known.
+        RigError: the armature can't be keyed.
     """
-    match_bones(armature)
+    match_target(armature)
+    if not 0 < seconds < math.inf:
+        raise GenerateError(f"The length is {seconds} seconds, needs more than 0")
     start_engine(engine)
     scene = bpy.context.scene
     job = Job(

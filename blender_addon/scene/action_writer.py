@@ -14,6 +14,7 @@ import bpy
 import numpy as np
 
 from ..protocol import JobResult
+from ..rig.bone_maps import BoneMatch, RigError
 from ..rig.channels import BoneKeys
 from ..rig.retarget import RigMotion, retarget
 from .rest_pose import match_bones, read_rig
@@ -49,10 +50,10 @@ def write_action(
     scene's frame rate is.
 
     Raises:
-        RigError: the rig's bones are not known; nothing has been written then.
+        RigError: the armature can't be keyed, as by match_target; nothing has been written then.
     """
-    rig = read_rig(armature)
-    motion = retarget(result, rig, match_bones(armature), plant_feet=plant_feet)
+    match = match_target(armature)
+    motion = retarget(result, read_rig(armature), match, plant_feet=plant_feet)
     provenance: dict[str, Any] = json.loads(result.provenance)
     action = _new_action(armature, _action_name(provenance))
     curves = _assign(armature, action)
@@ -65,6 +66,21 @@ def write_action(
             writer.write_constant(bone, f'pose.bones["{bone}"]["{name}"]', value)
     _write_provenance(action, provenance, motion)
     return action
+
+
+def match_target(armature: bpy.types.Object) -> BoneMatch:
+    """The bone map that fits an armature object which can be keyed now.
+
+    Raises:
+        RigError: its bones are not known, or Blender holds its action fast.
+    """
+    animation = armature.animation_data
+    if animation is not None and animation.use_tweak_mode:
+        raise RigError(
+            f"An NLA strip of '{armature.name}' is being tweaked: leave tweak mode (Tab in the "
+            "Nonlinear Animation editor), then generate again"
+        )
+    return match_bones(armature)
 
 
 def scene_frames(motion: RigMotion, start_frame: float) -> np.ndarray:

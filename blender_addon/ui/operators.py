@@ -13,8 +13,8 @@ from ..engine_link.jobs import Job
 from ..engine_link.session import EngineState
 from ..rig.bone_maps import RigError
 from ..scene import pump
+from ..scene.action_writer import match_target
 from ..scene.mannequin import add_mannequin
-from ..scene.rest_pose import match_bones
 from .preferences import engine_command
 from .properties import MAX_SEED, num_frames, scene_fps
 
@@ -92,7 +92,7 @@ class MOTION_OT_generate(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         armature = context.object
         try:
-            match_bones(armature)  # said now, not after a minute of computing
+            match_target(armature)  # said now, not after a minute of computing
             submit(context, armature)
         except (RigError, protocol.ProtocolError, EngineLinkError) as error:
             self.report({"ERROR"}, str(error))

@@ -258,6 +258,19 @@ def test_an_unknown_rig_is_refused_and_nothing_written() -> None:
     assert len(bpy.data.actions) == 0
 
 
+def test_a_tweaked_strip_is_refused_and_nothing_written(mannequin: bpy.types.Object) -> None:
+    action = write_action(mannequin, walk_motion(20), start_frame=1)
+    track = mannequin.animation_data.nla_tracks.new()
+    track.strips.new("walk", 1, action)
+    mannequin.animation_data.action = None
+    track.select = True
+    mannequin.animation_data.use_tweak_mode = True
+    assert mannequin.animation_data.use_tweak_mode
+    with pytest.raises(RigError, match="tweak mode"):
+        write_action(mannequin, walk_motion(20), start_frame=1)
+    assert list(bpy.data.actions) == [action]
+
+
 def test_time_to_key_200_frames_on_24_bones() -> None:
     """All of the one long call: reading the rig, retargeting, writing. 22 bones and 2 props."""
     armature, motion = build(RigShape()), walk_motion(200)

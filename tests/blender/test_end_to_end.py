@@ -129,3 +129,12 @@ def poll_until(true: Callable[[], object]) -> None:
         assert time.monotonic() < deadline, (session.state, session.message)
         pump.poll()
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_script_is_told_of_a_length_that_is_none(
+    armature: bpy.types.Object, seconds: float
+) -> None:
+    with pytest.raises(GenerateError, match="needs more than 0"):
+        generate(armature, "a person walks", seconds=seconds)
+    assert session.state is EngineState.STOPPED
