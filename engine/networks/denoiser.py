@@ -11,6 +11,11 @@ from torch.nn import functional as F
 from engine.networks.text_encoder import TextFeatures
 from engine.networks.transformer import Block, embed_scalar, rotary_angles
 
+# MiniLM's sentence vectors have unit length and its tokens about .4 a number; brought to about 1,
+# the small differences between left and right are learned ten times faster.
+_SENTENCE_GAIN = 384**0.5
+_TOKEN_GAIN = 2.5
+
 
 @dataclass(frozen=True, kw_only=True)
 class DenoiserConfig:
@@ -91,12 +96,12 @@ class Denoiser(nn.Module):
     def _condition(self, timestep: Tensor, text: TextFeatures, frame_mask: Tensor) -> Tensor:
         width = self.config.width
         has_text = text.mask.any(-1, keepdim=True)
-        sentence = torch.where(has_text, self.embed_sentence(text.sentence), self.no_sentence)
+        sentence = torch.where(has_text, self.embed_sentence(_SENTENCE_GAIN * text.sentence), self.no_sentence)
         length = self.embed_length(embed_scalar(frame_mask.sum(-1), width))
         return F.silu(self.embed_timestep(embed_scalar(timestep, width)) + sentence + length)
 
     def _text_tokens(self, text: TextFeatures) -> tuple[Tensor, Tensor]:
-        tokens = self.embed_tokens(text.tokens)
+        tokens = self.embed_tokens(_TOKEN_GAIN * text.tokens)
         none = self.no_text.expand(tokens.shape[0], 1, -1)
         mask = F.pad(text.mask, (1, 0), value=True)
         return torch.cat([none, tokens], dim=1), mask[:, None, None]

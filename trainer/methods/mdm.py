@@ -51,7 +51,7 @@ class MdmTraining:
     batch_size: int = 32
     prompt_dropout: float = 0.1
     step_weight: float = 0.1  # of the steps that positions give, against the features
-    path_weight: float = 0.3  # of turns and ways over seconds
+    path_weight: float = 1.0  # of turns and ways over seconds
     noisiest_share: float = 0.4  # of the batch drawn from the noisiest timesteps alone
     rewordings: int = 4  # of each caption
     num_steps: int = 20  # default when sampling

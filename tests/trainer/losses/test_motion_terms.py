@@ -72,7 +72,7 @@ def test_a_slow_bend_the_wrong_way_costs_much_more_than_noise() -> None:
     noisy[..., rate] += 0.01 * (-1.0) ** torch.arange(true.shape[1])[:, None]
     assert path_loss(true, true, mask, ROOT_LOCAL).item() == 0
     bend = path_loss(bent, true, mask, ROOT_LOCAL).item()
-    expected = ((20 * 0.02 / 0.35) ** 2 + (60 * 0.02 / 0.8) ** 2) / 3 / 2
+    expected = (20 * 0.02 / 0.35 - 0.5 + 60 * 0.02 / 0.8 - 0.5) / 3 / 2  # both beyond one unit
     assert abs(bend - expected) < 1e-3 * expected
     assert path_loss(noisy, true, mask, ROOT_LOCAL).item() < 0.01 * bend
 
