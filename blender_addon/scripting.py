@@ -29,7 +29,7 @@ from .engine_link.process import EngineCommand
 from .engine_link.session import EngineState
 from .scene import pump
 from .scene.action_writer import match_target
-from .ui.preferences import engine_command
+from .ui.preferences import open_engine
 from .ui.properties import scene_fps
 
 ENGINE_TIMEOUT_S = 120.0  # a cold start reads torch from disk
@@ -50,7 +50,10 @@ def start_engine(command: EngineCommand | None = None) -> None:
     if session.state is EngineState.READY:
         return
     try:
-        session.start_engine(command or engine_command())
+        if command is None:
+            open_engine()
+        else:
+            session.start_engine(command)
     except EngineLinkError as error:
         raise GenerateError(str(error)) from error
     settled = pump.wait(ENGINE_TIMEOUT_S)

@@ -15,7 +15,7 @@ from ..rig.bone_maps import RigError
 from ..scene import pump
 from ..scene.action_writer import match_target
 from ..scene.mannequin import add_mannequin
-from .preferences import engine_command
+from .preferences import open_engine
 from .properties import MAX_SEED, num_frames, scene_fps
 
 
@@ -35,7 +35,7 @@ class MOTION_OT_engine_start(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
-            session.start_engine(engine_command(context))
+            open_engine(context)
         except EngineLinkError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -48,7 +48,10 @@ class MOTION_OT_engine_stop(bpy.types.Operator):
 
     bl_idname = "motion.engine_stop"
     bl_label = "Stop Engine"
-    bl_description = "Stop the engine. Jobs that it works on end without a motion"
+    bl_description = (
+        "Stop the engine, or leave it if somebody else started it. "
+        "Jobs that it works on end without a motion"
+    )
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

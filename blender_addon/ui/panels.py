@@ -48,7 +48,8 @@ class MOTION_PT_engine(_SidebarPanel, bpy.types.Panel):
             again = session.state is EngineState.LOST
             row.operator("motion.engine_start", text="Start Again" if again else "Start")
         else:
-            row.operator("motion.engine_stop", text="Stop")
+            is_own = session.process is not None
+            row.operator("motion.engine_stop", text="Stop" if is_own else "Disconnect")
         if session.message:
             _draw_text(layout, context, session.message)
         welcome = session.client.welcome if session.client is not None else None

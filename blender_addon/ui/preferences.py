@@ -13,8 +13,9 @@ from pathlib import Path
 
 import bpy
 
+from ..engine_link import session
 from ..engine_link.client import EngineLinkError
-from ..engine_link.process import EngineCommand
+from ..engine_link.process import EngineCommand, read_connection
 
 ADDON_PACKAGE = __package__.rpartition(".")[0]
 
@@ -52,11 +53,23 @@ class MOTION_AP_preferences(bpy.types.AddonPreferences):
         ),
     )
 
+    connection_file: bpy.props.StringProperty(
+        name="Connection File",
+        description=(
+            "Connect to an engine that runs already, by the file that it was started with "
+            "(serve --connection-file). Empty: an engine of its own is started"
+        ),
+        subtype="FILE_PATH",
+    )
+
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         layout.use_property_split = True
+        own_engine = layout.column()
+        own_engine.active = not self.connection_file
         for name in ("engine_python", "engine_folder", "models_folder", "device"):
-            layout.prop(self, name)
+            own_engine.prop(self, name)
+        layout.prop(self, "connection_file")
         layout.label(text=f"Log and connection file: {user_folder()}", icon="FILE_FOLDER")
 
 
@@ -65,6 +78,25 @@ def get_preferences(context: bpy.types.Context | None = None) -> MOTION_AP_prefe
     addons = (context or bpy.context).preferences.addons
     addon = addons.get(ADDON_PACKAGE)
     return addon.preferences if addon is not None else None
+
+
+def open_engine(context: bpy.types.Context | None = None) -> None:
+    """Begin to connect to the running engine that the preferences name, else to start one.
+
+    Raises:
+        EngineLinkError: there is no such engine, or it can't be started.
+    """
+    file = _path(get_preferences(context), "connection_file")
+    if file is None:
+        session.start_engine(engine_command(context))
+        return
+    connection = read_connection(file)
+    if connection is None:
+        raise EngineLinkError(
+            f"No engine runs with the connection file {file}: start it, or clear that field in "
+            "the preferences"
+        )
+    session.connect(connection)
 
 
 def engine_command(context: bpy.types.Context | None = None) -> EngineCommand:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import bpy
 import pytest
@@ -21,12 +23,12 @@ from blender_addon.engine_link.session import EngineState
 from blender_addon.scene import pump
 from blender_addon.scene.action_writer import PROVENANCE_KEY
 from blender_addon.scripting import GenerateError, generate, start_engine
-from blender_addon.ui import operators
+from blender_addon.ui import operators, preferences
 
 pytestmark = [pytest.mark.blender, pytest.mark.end_to_end]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-TIMEOUT_S = 60.0
+TIMEOUT_S = 180.0  # an engine starts slowly on a busy machine
 
 
 @pytest.fixture
@@ -121,6 +123,33 @@ def test_stopping_the_engine_from_the_panel(
     assert session.state is EngineState.STOPPED
     assert process is not None
     assert process.exit_code == 0
+
+
+def test_connecting_to_an_engine_that_runs_already(
+    armature: bpy.types.Object,
+    engine_python: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = tmp_path / "mine.json"
+    set_in_preferences = SimpleNamespace(connection_file=str(file))
+    monkeypatch.setattr(preferences, "get_preferences", lambda _=None: set_in_preferences)
+    with pytest.raises(RuntimeError, match="No engine runs"):
+        bpy.ops.motion.engine_start()
+    words = [str(engine_python), "-m", "tests.fake_engine", "serve", "--connection-file", str(file)]
+    with subprocess.Popen(words, cwd=REPOSITORY) as theirs:
+        try:
+            poll_until(file.exists)
+            assert bpy.ops.motion.engine_start() == {"FINISHED"}
+            poll_until(lambda: session.state is EngineState.READY)
+            assert session.process is None
+            assert generate(armature, "a person walks", seconds=1)
+            assert bpy.ops.motion.engine_stop() == {"FINISHED"}
+            assert session.state is EngineState.STOPPED
+            time.sleep(0.5)
+            assert theirs.poll() is None  # it was only left
+        finally:
+            theirs.kill()
 
 
 def poll_until(true: Callable[[], object]) -> None:
