@@ -24,7 +24,7 @@ pytestmark = pytest.mark.end_to_end
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 START_TIMEOUT_S = 300.0  # importing torch on a machine that is busy training
-TIMEOUT_S = 60.0
+TIMEOUT_S = 180.0  # for what has no promise of its own, on such a machine
 BUDGET_S = 0.02
 
 needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
@@ -104,7 +104,7 @@ def test_cancel_in_the_middle(ready: None) -> None:
     poll_until(lambda: job.step > 0)
     assert session.client is not None
     session.client.send(protocol.CancelJob(job_id=job.job_id))
-    poll_until(lambda: job.state.is_end, 5)
+    poll_until(lambda: job.state.is_end)
     assert job.state is JobState.CANCELLED
 
 
@@ -195,7 +195,7 @@ def test_the_engine_ends_with_its_parent(command: EngineCommand) -> None:
     engine_pid = int(parent.stdout.readline())
     parent.kill()
     parent.communicate(timeout=TIMEOUT_S)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + TIMEOUT_S
     while list(command.folder.glob("*.json")):
         assert time.monotonic() < deadline, "the engine is still there"
         time.sleep(0.05)
