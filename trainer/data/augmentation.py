@@ -104,11 +104,13 @@ def circling_walk(clip: Clip, turn: float, num_frames: int) -> Clip | None:
     bent = np.cumsum(_turned_each(steps, angle), axis=0) + _turned_each(joints - path, angle)
     side, clock = ("left", "counterclockwise") if turn > 0 else ("right", "clockwise")
     captions = (
-        "a person walks in a circle",
         f"a person walks in a circle to the {side}",
         f"someone walks around in a big {clock} circle",
         f"the person walks round and round a ring, always bending {side}",
     )
+    if turn > 0:
+        # a circle to no side in particular goes left: the mean of both sides is a straight line
+        captions = ("a person walks in a circle", "someone walks round in a circle", *captions)
     return _rebuilt(clip, bent, captions=captions)
 
 
