@@ -30,7 +30,9 @@ class Preset:
 
 PRESETS: dict[str, Preset] = {
     "mdm-free": Preset(
-        training=MdmTraining(licence=FREE_LICENCE, loop=LoopSettings(num_steps=7_500)),
+        training=MdmTraining(
+            licence=FREE_LICENCE, loop=LoopSettings(num_steps=6_500, decay_fraction=0.15)
+        ),
         data="free",
         purpose="the default model: text to motion, commercial use allowed",
     ),

@@ -96,7 +96,8 @@ class Denoiser(nn.Module):
     def _condition(self, timestep: Tensor, text: TextFeatures, frame_mask: Tensor) -> Tensor:
         width = self.config.width
         has_text = text.mask.any(-1, keepdim=True)
-        sentence = torch.where(has_text, self.embed_sentence(_SENTENCE_GAIN * text.sentence), self.no_sentence)
+        said = self.embed_sentence(_SENTENCE_GAIN * text.sentence)
+        sentence = torch.where(has_text, said, self.no_sentence)
         length = self.embed_length(embed_scalar(frame_mask.sum(-1), width))
         return F.silu(self.embed_timestep(embed_scalar(timestep, width)) + sentence + length)
 

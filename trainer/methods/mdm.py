@@ -246,6 +246,7 @@ class _Saver:
             text_encoder={"name": text_encoder.NAME, "sha256": text_encoder.SHA256},
             training={
                 "supervision": "3d",
+                "settings": {**asdict(training), "model": None, "licence": None},
                 "step": step,
                 "seed": training.loop.seed,
                 "datasets": self._datasets,
