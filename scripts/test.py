@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ import environment_contents as contents
 ROOT = contents.ROOT
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|deselected|xfailed|xpassed|warnings?|errors?)")
 NO_TESTS_COLLECTED = 5
+BLENDER_TESTS = (ROOT / "tests" / "blender", ROOT / "tests" / "end_to_end")
 PLAIN_TIMEOUT_S = 15 * 60
 BLENDER_TIMEOUT_S = 6 * 60  # bpy may hang at exit; a hung run must not take the others along
 
@@ -91,19 +93,43 @@ def _versions(words: str) -> list[str]:
 
 def _steps(versions: list[str], pytest_arguments: list[str]) -> list[Step]:
     python = str(environment.python_of(ROOT / ".venv"))
-    chosen = any((ROOT / word.split("::")[0]).exists() for word in pytest_arguments)
-    blender_folders = [] if chosen else ["tests/blender", "tests/end_to_end"]
     steps = [
         Step("lint", [python, "-m", "ruff", "check", "."]),
         Step("format", [python, "-m", "ruff", "format", "--check", "."]),
         Step("types", [python, "-m", "pyright"]),
-        Step("tests", [python, "-m", "pytest", *pytest_arguments], PLAIN_TIMEOUT_S, is_pytest=True),
     ]
-    for version in versions:
+    plain = _arguments(pytest_arguments, lambda path: not path.is_relative_to(BLENDER_TESTS[0]))
+    if plain is not None:
+        command = [python, "-m", "pytest", *plain]
+        steps.append(Step("tests", command, PLAIN_TIMEOUT_S, is_pytest=True))
+    blender = _arguments(pytest_arguments, _has_blender_tests)
+    for version in versions if blender is not None else []:
         bpy_python = str(environment.python_of(ROOT / f".venv-bpy-{version}"))
-        command = [bpy_python, "-m", "pytest", "-m", "blender", *blender_folders, *pytest_arguments]
+        words = blender or []
+        if not _paths(words):
+            words = [*(str(path.relative_to(ROOT)) for path in BLENDER_TESTS), *words]
+        command = [bpy_python, "-m", "pytest", "-m", "blender", *words]
         steps.append(Step(f"bpy {version}", command, BLENDER_TIMEOUT_S, is_pytest=True))
     return steps
+
+
+def _arguments(words: list[str], takes: Callable[[Path], bool]) -> list[str] | None:
+    """The words without the paths that an environment has no tests of; None if none is left."""
+    given = _paths(words)
+    left = {word: path for word, path in given.items() if takes(path)}
+    if given and not left:
+        return None
+    return [word for word in words if word not in given or word in left]
+
+
+def _paths(words: list[str]) -> dict[str, Path]:
+    """Those of pytest's arguments that name tests, as paths."""
+    paths = {word: (ROOT / word.split("::")[0]).resolve() for word in words}
+    return {word: path for word, path in paths.items() if path.is_relative_to(ROOT / "tests")}
+
+
+def _has_blender_tests(path: Path) -> bool:
+    return any(path.is_relative_to(one) or one.is_relative_to(path) for one in BLENDER_TESTS)
 
 
 def _run(step: Step, chosen: bool) -> Outcome:
@@ -141,6 +167,7 @@ def _pass_through(step: Step, tail: collections.deque[str]) -> tuple[int, bool]:
             print(line, end="", flush=True)
             if COUNT.search(line) and " in " in line:
                 tail.append(line)
+        process.stdout.close()
         return process.wait(), timed_out.is_set()
     except KeyboardInterrupt:
         _kill(process)

@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 HAS_BPY = find_spec("bpy") is not None
 HAS_TORCH = find_spec("torch") is not None
 WITHOUT_BPY = ("tests/blender",)
-WITHOUT_TORCH = ("tests/engine", "tests/trainer")
+WITHOUT_TORCH = ("tests/engine", "tests/trainer", "tests/scripts")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,0 +1,102 @@
+"""Which tests go to which Python, and how the whole is summed up."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from types import ModuleType
+
+import pytest
+
+import environment_contents as contents
+
+
+def _load() -> ModuleType:
+    """scripts/test.py under another name: `test` is a package of Python's own."""
+    path = contents.ROOT / "scripts" / "test.py"
+    spec = importlib.util.spec_from_file_location("marey_test_script", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+runner = _load()
+BLENDER = ["-m", "blender"]
+
+
+@pytest.mark.parametrize(
+    ("words", "plain", "blender"),
+    [
+        ([], [], [*BLENDER, "tests/blender", "tests/end_to_end"]),
+        (["tests/blender"], None, [*BLENDER, "tests/blender"]),
+        (["tests/engine", "-q"], ["tests/engine", "-q"], None),
+        (
+            ["-k", "walk"],
+            ["-k", "walk"],
+            [*BLENDER, "tests/blender", "tests/end_to_end", "-k", "walk"],
+        ),
+        (["tests"], ["tests"], [*BLENDER, "tests"]),
+        (
+            ["tests/engine", "tests/blender/test_pump.py::test_x"],
+            ["tests/engine"],
+            [*BLENDER, "tests/blender/test_pump.py::test_x"],
+        ),
+    ],
+)
+def test_each_python_gets_the_tests_that_it_can_run(
+    words: list[str], plain: list[str] | None, blender: list[str] | None
+) -> None:
+    steps = {step.name: step.command for step in runner._steps(["5.0"], words)}
+
+    assert _after_pytest(steps.get("tests")) == plain
+    assert _after_pytest(steps.get("bpy 5.0")) == blender
+
+
+@pytest.mark.parametrize(
+    ("words", "versions"),
+    [("all", ["5.0", "4.5", "4.2"]), ("4.2", ["4.2"]), ("5.0, 4.2", ["5.0", "4.2"])],
+)
+def test_versions_are_read(words: str, versions: list[str]) -> None:
+    assert runner._versions(words) == versions
+
+
+def test_an_unknown_version_ends_with_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        runner._versions("3.6")
+
+    assert ended.value.code == 2
+    assert "3.6" in capsys.readouterr().err
+
+
+def test_the_summary_ends_as_pytest_does(capsys: pytest.CaptureFixture[str]) -> None:
+    outcomes = [
+        runner.Outcome(runner.Step("lint", []), True, "ok"),
+        runner.Outcome(runner.Step("tests", [], is_pytest=True), True, "5 passed, 1 skipped in 2s"),
+        runner.Outcome(runner.Step("bpy 5.0", [], is_pytest=True), True, "7 passed in 3s"),
+    ]
+
+    assert runner._sum_up(outcomes, 9.0) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "===== 12 passed, 1 skipped in 9.0s ====="
+
+
+def test_one_failed_step_fails_the_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    outcomes = [runner.Outcome(runner.Step("types", []), False, "exit 1")]
+
+    assert runner._sum_up(outcomes, 1.0) == 1
+    assert "Failed: types" in capsys.readouterr().out
+
+
+def test_a_step_that_hangs_is_stopped(capsys: pytest.CaptureFixture[str]) -> None:
+    waiting = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+    outcome = runner._run(runner.Step("hangs", waiting, timeout_s=0.5), False)
+
+    assert not outcome.passed
+    assert "stopped" in outcome.closing
+
+
+def _after_pytest(command: list[str] | None) -> list[str] | None:
+    return None if command is None else command[command.index("pytest") + 1 :]
