@@ -13,6 +13,7 @@ import importlib.util
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -101,7 +102,7 @@ def _cached_snapshots() -> list[Path]:
 
 
 @cache
-def _load():  # type: ignore[no-untyped-def]  # transformers' own types are incomplete
+def _load() -> tuple[Any, Any]:  # transformers' own types are incomplete
     from transformers import AutoTokenizer, BertModel
     from transformers.utils import logging
 
