@@ -5,6 +5,10 @@ of a bone away from its rest pose, in armature space, and R its rest rotation:
 
     pose = D_bone R = D_parent R channel    so    channel = R^T D_parent^T D_bone R
 
+Locations go along the parent's pose even where a bone does not inherit rotation; with "Local
+Location" off along the parent's own axes instead of the bone's (BKE_bone_parent_transform_calc in
+Blender's armature.cc).
+
 Shape letters: T frames, M moving bones.
 """
 
@@ -37,21 +41,28 @@ class BoneKeys:
 
 def make_keys(moving: MovingRig, still_bones: Sequence[str]) -> tuple[BoneKeys, ...]:
     """The keys of all bones that move, and of those that must keep still."""
+    keys = keys_of(moving, sorted(moving.rotations))
+    return (*keys, *(_still_keys(moving, name) for name in still_bones))
+
+
+def keys_of(moving: MovingRig, bones: Sequence[int]) -> tuple[BoneKeys, ...]:
+    """The keys of some of the bones that move."""
     rig = moving.rig
-    bones = sorted(moving.rotations)
+    located = {*moving.placed, *moving.islands}
     channels = _rotation_channels(moving, bones)  # (T, M, 3, 3)
     quaternions = continuous_quaternions(matrix_to_quaternion(channels))
-    keys = [
+    # Of the two signs the one nearer to no rotation: layers and blends go the short way round.
+    quaternions = quaternions * np.where(quaternions[..., 0].mean(axis=0) < 0, -1.0, 1.0)[:, None]
+    return tuple(
         _bone_keys(
             rig.bone_names[bone],
             rig.rotation_modes[bone],
             channels[:, place],
             quaternions[:, place],
-            _location_channel(moving, bone) if bone == moving.location_bone else None,
+            location_channel(moving, bone) if bone in located else None,
         )
         for place, bone in enumerate(bones)
-    ]
-    return (*keys, *(_still_keys(moving, name) for name in still_bones))
+    )
 
 
 def _rotation_channels(moving: MovingRig, bones: Sequence[int]) -> FloatArray:
@@ -64,16 +75,16 @@ def _rotation_channels(moving: MovingRig, bones: Sequence[int]) -> FloatArray:
     return to_bone @ parents.swapaxes(-1, -2) @ turned @ to_bone.swapaxes(-1, -2)
 
 
-def _location_channel(moving: MovingRig, bone: int) -> FloatArray:
-    """Channel locations (T, 3) of the bone that carries the root translation."""
+def location_channel(moving: MovingRig, bone: int) -> FloatArray:
+    """Channel locations (T, 3) that put the bone's head where it is."""
     space, rig = moving.space, moving.rig
-    unmoved = moving.head(bone) - moving.translation
-    offset = space.to_armature(moving.head(bone)) - space.to_armature(unmoved)
-    parent = space.rotations_to_armature(moving.inherited_rotation(bone))
-    inherited = (parent.swapaxes(-1, -2) @ offset[..., None])[..., 0]
-    # "Local Location" off: the channels go along the parent's axes, not the bone's own.
-    is_local = rig.has_local_location[bone]
-    return inherited @ rig.rest_matrices[bone, :3, :3] if is_local else inherited
+    offset = space.to_armature(moving.head(bone)) - space.to_armature(moving.inherited_head(bone))
+    carrier = space.rotations_to_armature(moving.carrier_rotation(bone))
+    inherited = (carrier.swapaxes(-1, -2) @ offset[..., None])[..., 0]
+    if rig.has_local_location[bone]:
+        return inherited @ rig.rest_matrices[bone, :3, :3]
+    parent = int(rig.parents[bone])
+    return inherited if parent < 0 else inherited @ rig.rest_matrices[parent, :3, :3]
 
 
 def _bone_keys(
@@ -94,7 +105,7 @@ def _bone_keys(
 
 
 def _still_keys(moving: MovingRig, bone: str) -> BoneKeys:
-    frames = len(moving.translation)
+    frames = moving.num_frames
     mode = moving.rig.rotation_modes[moving.rig.index[bone]]
     none = np.broadcast_to(np.eye(3), (frames, 3, 3))
     quaternion = np.broadcast_to([1.0, 0.0, 0.0, 0.0], (frames, 4))

@@ -12,10 +12,11 @@ import numpy as np
 from .rotations import FloatArray, cross, frame_from, length, shortest_rotation, unit
 
 # How far a leg is stretched, against its whole length. Near the end the knee moves fast for little
-# gain; so no leg is stretched beyond the first figure for a planted foot, but where the motion
-# itself stretches it up to the second.
+# gain: before a leg is stretched beyond the first figure for a planted foot the hips come down,
+# unless the motion itself stretches it so. None is stretched beyond the second.
 _EASY_STRETCH = 0.98
 _MAX_STRETCH = 0.9985
+_STRAIGHT_SINE, _BENT_SINE = np.sin(np.radians(2.0)), np.sin(np.radians(6.0))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,7 +26,17 @@ class LegPose:
     hip: FloatArray  # (T, 3)
     knee: FloatArray  # (T, 3)
     ankle: FloatArray  # (T, 3)
-    hinge: FloatArray  # (T, 3)
+    hinge: FloatArray  # (T, 3) as the thigh has it, for legs that are straight
+
+    @property
+    def bend_axis(self) -> FloatArray:
+        """The axis (T, 3) about which the knee closes: a bent leg shows it itself."""
+        normal = cross(unit(self.knee - self.hip), unit(self.ankle - self.knee))
+        sine = length(normal)
+        share = np.clip((sine - _STRAIGHT_SINE) / (_BENT_SINE - _STRAIGHT_SINE), 0.0, 1.0)
+        backward = np.sum(normal * self.hinge, axis=-1, keepdims=True) < 0
+        share = np.where(backward, 0.0, share * share * (3.0 - 2.0 * share))
+        return unit(self.hinge * (1.0 - share) + normal / np.maximum(sine, 1e-9) * share)
 
     @property
     def lengths(self) -> tuple[float, float]:
@@ -35,7 +46,7 @@ class LegPose:
 
     @property
     def reach(self) -> FloatArray:
-        """The longest distance (T,) from hip to ankle that is used."""
+        """The longest distance (T,) from hip to ankle for which the hips need not come down."""
         whole = sum(self.lengths)
         own = length(self.ankle - self.hip)[:, 0] / whole
         return np.clip(own, _EASY_STRETCH, _MAX_STRETCH) * whole
@@ -51,11 +62,13 @@ def solve_leg(leg: LegPose, ankle: FloatArray) -> tuple[FloatArray, FloatArray]:
     upper, lower = leg.lengths
     old_chord, chord = unit(leg.ankle - leg.hip), unit(ankle - leg.hip)
     distance = length(ankle - leg.hip)[:, 0]
-    distance = np.clip(distance, abs(upper - lower) * 1.01 + 1e-6, leg.reach)
+    longest = _MAX_STRETCH * (upper + lower)
+    distance = np.clip(distance, abs(upper - lower) * 1.01 + 1e-6, longest)
     reached = leg.hip + chord * distance[:, None]
 
     # The hinge goes along with the line from hip to ankle, and stays square to it.
-    hinge = (shortest_rotation(old_chord, chord) @ leg.hinge[..., None])[..., 0]
+    old_hinge = leg.bend_axis
+    hinge = (shortest_rotation(old_chord, chord) @ old_hinge[..., None])[..., 0]
     hinge = frame_from(chord, hinge)[..., 1]
     # Law of cosines: the angle at the hip between thigh and chord.
     cosine = (upper**2 + distance**2 - lower**2) / (2 * upper * distance)
@@ -64,8 +77,8 @@ def solve_leg(leg: LegPose, ankle: FloatArray) -> tuple[FloatArray, FloatArray]:
     forward = cross(chord, hinge)
     knee = leg.hip + chord * along[:, None] + forward * across[:, None]
 
-    thigh = _turn(leg.knee - leg.hip, knee - leg.hip, leg.hinge, hinge)
-    shin = _turn(leg.ankle - leg.knee, reached - knee, leg.hinge, hinge)
+    thigh = _turn(leg.knee - leg.hip, knee - leg.hip, old_hinge, hinge)
+    shin = _turn(leg.ankle - leg.knee, reached - knee, old_hinge, hinge)
     return thigh, shin
 
 

@@ -4,8 +4,9 @@ For each joint an alignment A: the bone's rotation away from its rest pose is G 
 joint's rotation away from the motion's rest pose. A comes from the directions of limbs alone (an
 A-pose differs from a T-pose in them), so the roll of bones and their names play no part.
 
-Trunk, neck, head and collars stand alike in every rest pose and keep their natural shape: A is
-none there. Feet keep flat soles: only where the toes point, seen from above, is aligned.
+Neck and head stand alike in every rest pose and keep their natural shape: A is none there. So do
+pelvis and chest, but for their side axes, from hip to hip and from shoulder to shoulder. Feet keep
+flat soles: only where the toes point, seen from above, is aligned.
 """
 
 from __future__ import annotations
@@ -78,3 +79,10 @@ def rest_alignments(
 ) -> dict[str, FloatArray]:
     """Alignments (3, 3) by joint, out of the rest frames of motion and rig."""
     return {joint: source[joint] @ target[joint].T for joint in target if joint in source}
+
+
+def side_alignment(
+    source: Mapping[str, FloatArray], target: Mapping[str, FloatArray], left: str, right: str
+) -> FloatArray:
+    """Alignment (3, 3) of a part of the trunk by its side axis, from joint `right` to `left`."""
+    return shortest_rotation(target[left] - target[right], source[left] - source[right])

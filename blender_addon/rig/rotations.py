@@ -169,6 +169,26 @@ def turn_about_y(angle: FloatArray) -> FloatArray:
     return np.stack(rows, axis=-1).reshape(*np.shape(angle), 3, 3)
 
 
+def turn_about(axis: FloatArray, angle: FloatArray) -> FloatArray:
+    """Rotations (..., 3, 3) by `angle` radians (...) about one unit axis (3,)."""
+    return turn_about_axes(axis, angle)
+
+
+def turn_about_axes(axis: FloatArray, angle: FloatArray) -> FloatArray:
+    """Rotations (..., 3, 3) by `angle` radians (...), each about its own unit axis (..., 3)."""
+    half = np.asarray(angle)[..., None] / 2
+    return quaternion_to_matrix(np.concatenate([np.cos(half), np.sin(half) * axis], axis=-1))
+
+
+def twist_about(matrix: FloatArray, axis: FloatArray) -> FloatArray:
+    """How far rotations (..., 3, 3) turn about a unit axis (3,) that they turn first: radians.
+
+    The rest of the rotation is the shortest way from `axis` to where the rotation takes it.
+    """
+    quaternion = matrix_to_quaternion(matrix)
+    return _wrapped(2 * np.arctan2(quaternion[..., 1:] @ axis, quaternion[..., 0]))
+
+
 def angle_about_y(matrix: FloatArray) -> FloatArray:
     """How far rotations (..., 3, 3) turn about the y axis, in radians: the twist's angle."""
     quaternion = matrix_to_quaternion(matrix)

@@ -9,17 +9,19 @@ Shape letters: N bones.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from .rotations import FloatArray, unit
+from .rotations import FloatArray, length, unit
 
 # The figure stands upright in the world unless its rest pose leans further than this: then the
 # user has laid the object down, and the motion lies with it.
 _MAX_LEAN_COSINE = float(np.cos(np.radians(40.0)))
+# Heights over the floor against the length of a leg, where the rig doesn't tell.
+_TOE_HEIGHT, _ANKLE_HEIGHT = 0.02, 0.1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,6 +36,21 @@ class TargetRig:
     has_local_location: npt.NDArray[np.bool_]  # (N,)
     rotation_modes: tuple[str, ...]  # of the pose bones: QUATERNION, AXIS_ANGLE, XYZ ...
     object_matrix: FloatArray  # (4, 4) armature space to world
+    # The bone that each goes along with where that isn't its parent (by an Armature constraint).
+    carriers: Mapping[int, int] = field(default_factory=dict[int, int])
+    connected: frozenset[int] = frozenset()  # bones whose location channels Blender ignores
+    deforming: frozenset[int] | None = None  # bones that meshes follow; None: not known
+    constrained: Mapping[int, str] = field(default_factory=dict[int, str])  # bone -> constraint
+
+    def carrier(self, bone: int) -> int:
+        """The bone that `bone` goes along with, -1 for none."""
+        return self.carriers.get(bone, int(self.parents[bone]))
+
+    def is_below(self, bone: int, ancestor: int) -> bool:
+        """Whether `bone` goes along with `ancestor`, directly or through others."""
+        while bone >= 0 and bone != ancestor:
+            bone = self.carrier(bone)
+        return bone >= 0
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -53,6 +70,8 @@ class FigureSpace:
     to_figure: FloatArray  # (3, 3) with the object's scale
     origin: FloatArray  # (3,) armature space
     rotation: FloatArray  # (3, 3) orthogonal; figure axes as columns in armature space
+    axes: FloatArray  # (3, 3) orthogonal; figure axes as columns in world space
+    ground: FloatArray  # (3,) the origin of figure space in the world
 
     def from_armature(self, points: FloatArray) -> FloatArray:
         """Points (..., 3) of armature space to figure space."""
@@ -62,9 +81,21 @@ class FigureSpace:
         """Points (..., 3) of figure space to armature space."""
         return points @ np.linalg.inv(self.to_figure).T + self.origin
 
+    def to_world(self, points: FloatArray) -> FloatArray:
+        """Points (..., 3) of figure space to the world."""
+        return points @ self.axes.T + self.ground
+
+    def from_world(self, points: FloatArray) -> FloatArray:
+        """Points (..., 3) of the world to figure space."""
+        return (points - self.ground) @ self.axes
+
     def rotations_to_armature(self, rotations: FloatArray) -> FloatArray:
         """Rotations (..., 3, 3) that act in figure space, as they act in armature space."""
         return self.rotation @ rotations @ self.rotation.T
+
+    def rotations_from_armature(self, rotations: FloatArray) -> FloatArray:
+        """Rotations (..., 3, 3) that act in armature space, as they act in figure space."""
+        return self.rotation.T @ rotations @ self.rotation
 
 
 def find_figure_space(rig: TargetRig, bones: Mapping[str, str]) -> FigureSpace:
@@ -82,6 +113,8 @@ def find_figure_space(rig: TargetRig, bones: Mapping[str, str]) -> FigureSpace:
         to_figure=axes.T @ linear,
         origin=to_armature @ (ground - world_origin),
         rotation=turn.T @ axes,
+        axes=axes,
+        ground=ground,
     )
 
 
@@ -115,16 +148,34 @@ def _figure_axes(
 def _toe_direction(rig: TargetRig, bones: Mapping[str, str]) -> FloatArray:
     direction = np.zeros(3)
     for side in ("left", "right"):
-        ankle = rig.index[bones[f"{side}_ankle"]]
-        direction = direction + toe_point(rig, bones, side) - rig.heads[ankle]
+        toe = toe_point(rig, bones, side)
+        if toe is not None:
+            direction = direction + toe - rig.heads[rig.index[bones[f"{side}_ankle"]]]
     return direction
 
 
-def toe_point(rig: TargetRig, bones: Mapping[str, str], side: str) -> FloatArray:
-    """Where the toes bend, in armature space: the toe's bone, else the end of the foot's."""
+def toe_point(rig: TargetRig, bones: Mapping[str, str], side: str) -> FloatArray | None:
+    """Where the toes bend, in armature space: the toe's bone, else the end of the foot's.
+
+    None where the foot's end can't be told: importers give bones without children any length.
+    """
     if f"{side}_foot" in bones:
         return rig.heads[rig.index[bones[f"{side}_foot"]]]
-    return rig.tails[rig.index[bones[f"{side}_ankle"]]]
+    hip, knee, ankle = (rig.index[bones[f"{side}_{j}"]] for j in ("hip", "knee", "ankle"))
+    leg = length(rig.heads[knee] - rig.heads[hip]) + length(rig.heads[ankle] - rig.heads[knee])
+    return end_point(rig, ankle, shortest=0.06 * float(leg[0]), longest=0.5 * float(leg[0]))
+
+
+def end_point(rig: TargetRig, bone: int, *, shortest: float, longest: float) -> FloatArray | None:
+    """Where a bone (3,) ends: its tail, or the head of a child; armature space.
+
+    shortest, longest: distances from its head that are believed; None where no end has one.
+    """
+    children = np.flatnonzero(rig.parents == bone)
+    for end in (rig.tails[bone], *rig.heads[children]):
+        if shortest <= float(np.linalg.norm(end - rig.heads[bone])) <= longest:
+            return end
+    return None
 
 
 def _floor_height(rig: TargetRig, bones: Mapping[str, str], up: FloatArray) -> float:
@@ -135,11 +186,13 @@ def _floor_height(rig: TargetRig, bones: Mapping[str, str], up: FloatArray) -> f
     """
     linear, world_origin = rig.object_matrix[:3, :3], rig.object_matrix[:3, 3]
     feet = [rig.heads[rig.index[bones[j]]] for j in ("left_ankle", "right_ankle")]
-    feet += [toe_point(rig, bones, side) for side in ("left", "right")]
+    toes = [toe_point(rig, bones, side) for side in ("left", "right")]
+    feet += [toe for toe in toes if toe is not None]
     lowest = min(float((point @ linear.T + world_origin) @ up) for point in feet)
     hips = rig.heads[rig.index[bones["left_hip"]]] @ linear.T + world_origin
     leg = float(hips @ up) - lowest
     origin = float(world_origin @ up)
     if -0.03 * leg <= lowest - origin <= 0.15 * leg:
         return origin
-    return lowest - 0.02 * leg
+    sole = _TOE_HEIGHT if len(feet) > 2 else _ANKLE_HEIGHT
+    return lowest - sole * leg

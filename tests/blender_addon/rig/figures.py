@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
 from blender_addon.protocol import JobResult
-from blender_addon.rig.bone_maps import MIXAMO, BoneMatch, choose_bone_map
+from blender_addon.rig.bone_match import BoneMatch
 from blender_addon.rig.channels import BoneKeys
+from blender_addon.rig.recognise import recognise
 from blender_addon.rig.retarget import RigMotion
 from blender_addon.rig.target_rig import TargetRig
 
@@ -245,15 +247,13 @@ def make_rig(shape: RigShape, object_matrix: FloatArray | None = None) -> Target
     )
 
 
+@cache
 def match_of(rig: TargetRig) -> BoneMatch:
-    return choose_bone_map(rig.bone_names)
+    return recognise(rig)
 
 
 def bone_of(rig: TargetRig, joint: str) -> int:
     return rig.index[match_of(rig).bones[joint]]
-
-
-MIXAMO_JOINTS = tuple(MIXAMO.bones)
 
 
 # --- what Blender does with keys -----------------------------------------------------------
