@@ -14,7 +14,7 @@ from torch import Tensor
 
 from engine.diffusion.schedule import NoiseSchedule
 
-Denoise = Callable[[Tensor, int], Tensor]
+Denoise = Callable[[Tensor, float], Tensor]
 Report = Callable[[int, int], None]
 
 
@@ -44,7 +44,7 @@ def sample_ddpm(
     *,
     generator: torch.Generator,
 ) -> Tensor:
-    """Ancestral sampling; with fewer steps than timesteps, on the schedule thinned out.
+    """Ancestral sampling with any number of steps.
 
     Source: Ho et al., Denoising Diffusion Probabilistic Models, equations 6 and 7, with the
     alphas of the timesteps that are visited.
@@ -63,20 +63,20 @@ def sample_ddpm(
 
 
 def posterior(
-    x: Tensor, x0: Tensor, schedule: NoiseSchedule, timestep: int, following: int
+    x: Tensor, x0: Tensor, schedule: NoiseSchedule, timestep: float, following: float
 ) -> tuple[Tensor, float]:
     """Mean and deviation of x at the following, less noisy timestep, given x and x0."""
-    now = float(schedule.alphas_cumprod[timestep])
-    then = float(schedule.alphas_cumprod[following])
+    now = schedule.alpha(timestep)
+    then = schedule.alpha(following)
     alpha = now / then
     mean = (then**0.5 * (1 - alpha) * x0 + alpha**0.5 * (1 - then) * x) / (1 - now)
     return mean, ((1 - alpha) * (1 - then) / (1 - now)) ** 0.5
 
 
 def _ddim_step(
-    x: Tensor, x0: Tensor, schedule: NoiseSchedule, timestep: int, following: int
+    x: Tensor, x0: Tensor, schedule: NoiseSchedule, timestep: float, following: float
 ) -> Tensor:
-    now = float(schedule.alphas_cumprod[timestep])
-    then = float(schedule.alphas_cumprod[following])
+    now = schedule.alpha(timestep)
+    then = schedule.alpha(following)
     noise = (x - now**0.5 * x0) / (1 - now) ** 0.5
     return then**0.5 * x0 + (1 - then) ** 0.5 * noise

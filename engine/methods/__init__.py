@@ -8,9 +8,10 @@ import torch
 
 from engine.checkpoint import CheckpointError, load_checkpoint
 from engine.methods.base import Method
+from engine.methods.hmmr import Hmmr
 from engine.methods.mdm import Mdm
 
-METHODS = {"mdm": Mdm}
+METHODS = {"hmmr": Hmmr, "mdm": Mdm}
 
 
 def load_method(path: Path, device: torch.device) -> Method:

@@ -8,13 +8,17 @@ nothing here speaks of noise.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from engine.checkpoint import CheckpointInfo
+from engine.motion.camera import pixels_to_units
+from engine.motion.keypoint_layout import to_joint_keypoints
+from engine.motion.lifting import Track
 from engine.motion.motion import Motion
 
 MAX_PROMPT_CHARACTERS = 1_000
@@ -53,12 +57,67 @@ class Prompt:
         object.__setattr__(self, "text", cleaned)
 
 
+@dataclass(frozen=True)
+class PromptSequence:
+    """Several prompts, one after the other in one motion, with a transition between them."""
+
+    prompts: tuple[Prompt, ...]
+    num_frames: tuple[int, ...]  # of each, at the model's rate
+
+    def __post_init__(self) -> None:
+        if not self.prompts or len(self.prompts) != len(self.num_frames):
+            raise RequestError(
+                f"There are {len(self.prompts)} prompts and {len(self.num_frames)} lengths, "
+                "needs as many of both, one at least"
+            )
+        if min(self.num_frames) < 1:
+            raise RequestError("A prompt lasts no frame, each needs 1 or more")
+
+    @property
+    def text(self) -> str:
+        """All prompts in one line."""
+        return ", then ".join(prompt.text for prompt in self.prompts)
+
+
 @dataclass(frozen=True, kw_only=True)
 class VideoClip:
-    """2D keypoints of one person over time, for methods that lift video."""
+    """2D keypoints of one person over time, for methods that lift video.
 
-    keypoints: Tensor  # (T, K, 3) pixels and confidence
+    A keypoint that isn't there has confidence 0; so has every keypoint of a frame in which the
+    person isn't seen. `layout` is one of engine.motion.keypoint_layout.LAYOUTS.
+    """
+
+    keypoints: Tensor  # (T, K, 3) pixels from the top left corner, and confidence
     fps: float
+    image_size: tuple[int, int] = (1920, 1080)  # width and height in pixels
+    layout: str = "blazepose_33"
+    focal_length: float | None = None  # pixels; None: not known
+    # (T, 3, 3) from the axes of the first frame's camera to each frame's; None: it stands still
+    camera_rotations: Tensor | None = None
+
+    def track(self) -> Track:
+        """The clip in the joints' order and in image units.
+
+        Raises:
+            RequestError: the layout isn't known, or shapes and numbers don't fit.
+        """
+        try:
+            keypoints = to_joint_keypoints(self.keypoints.float(), self.layout)
+            places = pixels_to_units(keypoints[..., :2], self.image_size)
+            is_seen = keypoints[..., 2:] > 0
+            half = max(self.image_size) / 2
+            return Track(
+                keypoints=torch.cat((places, keypoints[..., 2:]), dim=-1) * is_seen,
+                fps=self.fps,
+                focal_length=None if self.focal_length is None else self.focal_length / half,
+                camera_rotations=self.camera_rotations,
+            )
+        except ValueError as error:
+            raise RequestError(f"The video's keypoints can't be used: {error}") from error
+
+
+Condition = Prompt | PromptSequence | VideoClip
+"""What a motion is made from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +131,7 @@ class SampleOptions:
     seed: int
     num_steps: int | None = None
     guidance_scale: float | None = None
+    loop: bool = False  # the last frame is the first pose again, wherever the character is then
 
     def __post_init__(self) -> None:
         if self.num_frames < 1:
@@ -90,11 +150,32 @@ class Method(Protocol):
     info: CheckpointInfo
     accepts: frozenset[str]
 
-    def run(self, condition: Prompt | VideoClip, options: SampleOptions, report: Report) -> Motion:
+    def run(self, condition: Condition, options: SampleOptions, report: Report) -> Motion:
         """Make one motion at info.fps with options.num_frames frames.
+
+        A lifted video has its own length instead, cut to options.num_frames.
 
         Raises:
             RequestError: the condition or an option isn't one that this model can serve.
+            Cancelled: report said so.
+        """
+        ...
+
+
+@runtime_checkable
+class BatchMethod(Protocol):
+    """A model that can make several motions side by side."""
+
+    def run_batch(
+        self,
+        conditions: Sequence[Prompt | PromptSequence],
+        options: Sequence[SampleOptions],
+        report: Report,
+    ) -> list[Motion]:
+        """One motion per prompt, each as `run` would make it alone, to rounding.
+
+        Raises:
+            RequestError: a condition or an option isn't one that this model can serve.
             Cancelled: report said so.
         """
         ...

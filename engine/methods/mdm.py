@@ -14,19 +14,27 @@ import torch
 from torch import Tensor
 
 from engine.checkpoint import CheckpointError, CheckpointInfo
-from engine.diffusion.guidance import blend_windows, classifier_free, window_starts
+from engine.diffusion.guidance import classifier_free
 from engine.diffusion.sampling import sample_ddim
 from engine.diffusion.schedule import cosine_schedule
-from engine.methods.base import Prompt, Report, RequestError, SampleOptions, VideoClip
+from engine.diffusion.windows import WindowBatch, plan_windows
+from engine.methods.base import (
+    Condition,
+    Prompt,
+    PromptSequence,
+    Report,
+    RequestError,
+    SampleOptions,
+    VideoClip,
+)
 from engine.motion.foot_lock import lock_feet, place_on_floor
+from engine.motion.loops import middle_round
 from engine.motion.motion import Motion
 from engine.motion.pose_solve import solve_local_rotations
 from engine.motion.representation import ROOT_LOCAL
 from engine.networks.denoiser import Denoiser, DenoiserConfig
 from engine.networks.text_encoder import TextFeatures, encode_text
 
-WINDOW_FRAMES = 196  # as long as the longest clip that was learned: 9.8 s at 20 fps
-OVERLAP_FRAMES = 50
 MIN_FRAMES = 20  # a shorter motion is cut out of one of this length
 FAR_COSINE = 0.45  # below this similarity to every learned caption a prompt is called far
 
@@ -86,62 +94,76 @@ class Mdm:
             ) from error
         self._model.eval().requires_grad_(False).to(device)
 
-    def run(self, condition: Prompt | VideoClip, options: SampleOptions, report: Report) -> Motion:
+    def run(self, condition: Condition, options: SampleOptions, report: Report) -> Motion:
         """Sample one motion; see engine.methods.base.Method."""
-        if not isinstance(condition, Prompt):
+        if isinstance(condition, VideoClip):
             raise RequestError(f"The model {self.info.name} makes motion from text, not from video")
         return self.run_batch([condition], [options], report)[0]
 
     def run_batch(
-        self, prompts: Sequence[Prompt], options: Sequence[SampleOptions], report: Report
+        self,
+        conditions: Sequence[Prompt | PromptSequence],
+        options: Sequence[SampleOptions],
+        report: Report,
     ) -> list[Motion]:
         """Sample one motion per prompt, all with the first one's number of steps and guidance.
 
         Each has noise of its own from its own seed: alone or in company it is the same motion, to
         rounding.
+
+        Raises:
+            RequestError: a loop is too short, or a sequence's lengths don't sum to the motion's.
+            Cancelled: report said so.
         """
         steps = options[0].num_steps or int(self.info.sampling["num_steps"])
         scale = options[0].guidance_scale
         if scale is None:
             scale = float(self.info.sampling["guidance_scale"])
+        scripts = [_Script.of(*pair) for pair in zip(conditions, options, strict=True)]
         with torch.inference_mode():
-            text = encode_text([prompt.text for prompt in prompts])
-            features = self._sample(text, options, steps, scale, report)
+            text = encode_text([prompt for script in scripts for prompt in script.prompts])
+            features = self._sample(text, scripts, options, (steps, scale), report)
             motions = [
-                self._motion(clip[: wanted.num_frames])
-                for clip, wanted in zip(features, options, strict=True)
+                self._motion(clip, wanted) for clip, wanted in zip(features, options, strict=True)
             ]
         return [
-            self._signed(motion, prompt, wanted, steps, scale, text.sentence[i])
-            for i, (motion, prompt, wanted) in enumerate(
-                zip(motions, prompts, options, strict=True)
+            replace(
+                motion,
+                provenance=self._provenance(condition, wanted, steps, scale),
+                warnings=self._warnings(text.sentence[script.first_text :][: len(script.prompts)]),
+            )
+            for motion, condition, wanted, script in zip(
+                motions, conditions, options, _numbered(scripts), strict=True
             )
         ]
 
     def _sample(
         self,
         text: TextFeatures,
+        scripts: Sequence[_Script],
         options: Sequence[SampleOptions],
-        num_steps: int,
-        guidance_scale: float,
+        steps_and_guidance: tuple[int, float],
         report: Report,
     ) -> list[Tensor]:
-        """Features (T, F) per prompt, not normalised."""
+        """Features (T, F) per motion, not normalised; a loop's without its last frame."""
         device, width = self._mean.device, ROOT_LOCAL.num_features
-        lengths = [max(MIN_FRAMES, wanted.num_frames) for wanted in options]
+        num_steps, guidance_scale = steps_and_guidance
+        lengths = [sum(script.part_frames) for script in scripts]
         noise = torch.zeros(len(lengths), max(lengths), width)
         for row, (length, wanted) in enumerate(zip(lengths, options, strict=True)):
             generator = torch.Generator().manual_seed(wanted.seed)
             noise[row, :length] = torch.randn(length, width, generator=generator)
-        windows = _Windows(lengths)
+        plans = [plan_windows(script.part_frames, loop=script.loop) for script in scripts]
+        windows = WindowBatch(lengths, plans)
+        first_texts = [script.first_text for script in _numbered(scripts)]
         row_text = TextFeatures(
             tokens=text.tokens.to(device),
             mask=text.mask.to(device),
             sentence=text.sentence.to(device),
-        )[torch.tensor(windows.rows)]
+        )[torch.tensor([first_texts[row] + window.prompt for row, window in windows.pairs])]
         frame_mask = windows.mask().to(device)
 
-        def denoise_pair(x_t: Tensor, timestep: int) -> tuple[Tensor, Tensor]:
+        def denoise_pair(x_t: Tensor, timestep: float) -> tuple[Tensor, Tensor]:
             """x0 with the prompt and without, in one pass of twice the batch."""
             cut = windows.cut(x_t)
             empty = torch.zeros_like(row_text.mask)
@@ -158,11 +180,18 @@ class Mdm:
         denoise = classifier_free(denoise_pair, guidance_scale)
         x0 = sample_ddim(denoise, noise.to(device), self._schedule, num_steps, report)
         restored = x0 * self._std + self._mean
-        return [restored[row, :length] for row, length in enumerate(lengths)]
+        return [restored[row, :length].cpu() for row, length in enumerate(lengths)]
 
-    def _motion(self, features: Tensor) -> Motion:
+    def _motion(self, features: Tensor, options: SampleOptions) -> Motion:
         """Features (T, F) as a motion: rotations solved, feet locked, on the floor."""
-        decoded = ROOT_LOCAL.decode(features.cpu())
+        if not options.loop:
+            return self._solved(features[: options.num_frames])
+        # Three rounds: the feet of the middle one know what comes before and after.
+        turn = -2.0 * features[:, ROOT_LOCAL.part("root_heading_rate")].sum()
+        return middle_round(self._solved(features.repeat(3, 1)), len(features), turn)
+
+    def _solved(self, features: Tensor) -> Motion:
+        decoded = ROOT_LOCAL.decode(features)
         rotations = solve_local_rotations(decoded.joints, self.info.skeleton)
         motion = Motion(
             fps=self.info.fps,
@@ -175,18 +204,16 @@ class Mdm:
         # stays below, is moved to it as a whole
         return lock_feet(place_on_floor(motion), contact_probabilities=decoded.contacts.clamp(0, 1))
 
-    def _signed(
+    def _provenance(
         self,
-        motion: Motion,
-        prompt: Prompt,
+        condition: Prompt | PromptSequence,
         options: SampleOptions,
         num_steps: int,
         guidance_scale: float,
-        sentence: Tensor,
-    ) -> Motion:
-        """The motion with what is needed to make it again, and a warning if the prompt is far."""
-        provenance = {
-            "prompt": prompt.text,
+    ) -> dict[str, object]:
+        """What is needed to make the motion again."""
+        provenance: dict[str, object] = {
+            "prompt": condition.text,
             "seed": options.seed,
             "num_frames": options.num_frames,
             "num_steps": num_steps,
@@ -195,51 +222,75 @@ class Mdm:
             "model_hash": self.info.model_hash,
             "licence": self.info.licence,
         }
-        return replace(motion, provenance=provenance, warnings=self._warnings(sentence))
+        if options.loop:
+            provenance["loop"] = True
+        if isinstance(condition, PromptSequence):
+            provenance["prompts"] = [
+                {"prompt": prompt.text, "num_frames": frames}
+                for prompt, frames in zip(condition.prompts, condition.num_frames, strict=True)
+            ]
+        return provenance
 
-    def _warnings(self, sentence: Tensor) -> tuple[str, ...]:
+    def _warnings(self, sentences: Tensor) -> tuple[str, ...]:
+        """A warning for each of the sentence vectors (N, 384) that is far from all captions."""
         captions = self.info.extra.get("captions")
         if self._known is None or not captions:
             return ()
-        likeness = self._known @ sentence
-        best = torch.topk(likeness, min(3, len(captions)))
-        if float(best.values[0]) >= FAR_COSINE:
-            return ()
-        nearest = '", "'.join(captions[int(i)] for i in best.indices)
-        return (
-            "The prompt is far from everything that this model has learned, so the motion may not "
-            f'follow it. The nearest it knows: "{nearest}"',
+        warnings: list[str] = []
+        for sentence in sentences:
+            best = torch.topk(self._known @ sentence, min(3, len(captions)))
+            if float(best.values[0]) < FAR_COSINE:
+                nearest = '", "'.join(captions[int(i)] for i in best.indices)
+                warnings.append(
+                    "The prompt is far from everything that this model has learned, so the motion "
+                    f'may not follow it. The nearest it knows: "{nearest}"'
+                )
+        return tuple(warnings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Script:
+    """What one motion is sampled from."""
+
+    prompts: tuple[str, ...]
+    part_frames: tuple[int, ...]
+    loop: bool
+    first_text: int = 0  # where its prompts begin among those of the batch
+
+    @classmethod
+    def of(cls, condition: Prompt | PromptSequence, options: SampleOptions) -> _Script:
+        """Lengths as they are sampled: never shorter than what was learned, a loop one period."""
+        period = options.num_frames - options.loop
+        if options.loop and period < MIN_FRAMES:
+            raise RequestError(
+                f"A loop of {options.num_frames} frames is too short, "
+                f"needs {MIN_FRAMES + 1} or more"
+            )
+        if isinstance(condition, Prompt):
+            return cls(
+                prompts=(condition.text,),
+                part_frames=(max(MIN_FRAMES, period),),
+                loop=options.loop,
+            )
+        if sum(condition.num_frames) != options.num_frames:
+            raise RequestError(
+                f"The prompts last {sum(condition.num_frames)} frames together, the motion "
+                f"{options.num_frames}"
+            )
+        *others, last = condition.num_frames
+        missing = max(0, MIN_FRAMES - period)
+        return cls(
+            prompts=tuple(prompt.text for prompt in condition.prompts),
+            part_frames=(*others, last - options.loop + missing),
+            loop=options.loop,
         )
 
 
-class _Windows:
-    """Cuts long motions into overlapping windows that share a batch, and joins them again.
-
-    Features are told in the facing frame of each frame, so overlapping windows can be averaged.
-    """
-
-    def __init__(self, lengths: Sequence[int]) -> None:
-        self._lengths = lengths
-        self._window = min(WINDOW_FRAMES, max(lengths))
-        self._starts = [window_starts(n, WINDOW_FRAMES, OVERLAP_FRAMES) for n in lengths]
-        self.rows = [row for row, starts in enumerate(self._starts) for _ in starts]
-
-    def mask(self) -> Tensor:
-        """(W, T) bool: real frames of every window."""
-        sizes = torch.tensor([min(self._lengths[row], self._window) for row in self.rows])
-        return torch.arange(self._window) < sizes[:, None]
-
-    def cut(self, x: Tensor) -> Tensor:
-        """(B, T, F) to (W, T, F)."""
-        pairs = [(row, start) for row, starts in enumerate(self._starts) for start in starts]
-        return torch.stack([x[row, start : start + self._window] for row, start in pairs])
-
-    def join(self, parts: Tensor) -> Tensor:
-        """(W, T, F) to (B, T, F)."""
-        joined = parts.new_zeros(len(self._lengths), max(self._lengths), parts.shape[-1])
-        first = 0
-        for row, (length, starts) in enumerate(zip(self._lengths, self._starts, strict=True)):
-            own = parts[first : first + len(starts), : min(length, self._window)]
-            joined[row, :length] = blend_windows(own, starts, length)
-            first += len(starts)
-        return joined
+def _numbered(scripts: Sequence[_Script]) -> list[_Script]:
+    """The scripts with the places of their prompts in the batch's text."""
+    numbered: list[_Script] = []
+    first = 0
+    for script in scripts:
+        numbered.append(replace(script, first_text=first))
+        first += len(script.prompts)
+    return numbered

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypedDict
 
 from torch import Tensor
 
+from engine.motion.camera import Camera
 from engine.motion.kinematics import forward_kinematics
 from engine.motion.skeleton import Skeleton
 
@@ -17,7 +19,8 @@ class Motion:
     """T frames of one character.
 
     `contacts` are 1 where left ankle, left foot, right ankle, right foot stand still on the
-    floor. `provenance` holds what is needed to make the motion again, as JSON values.
+    floor. A motion that was seen by a camera has that camera, and says how sure each joint is.
+    `provenance` holds what is needed to make the motion again, as JSON values.
     `warnings` are lines for the person who asked.
     """
 
@@ -28,11 +31,15 @@ class Motion:
     contacts: Tensor  # (T, 4)
     provenance: Mapping[str, object] = field(default_factory=dict[str, object])
     warnings: tuple[str, ...] = ()
+    camera: Camera | None = None  # (T,)
+    joint_confidence: Tensor | None = None  # (T, J) 0 to 1
 
     def __post_init__(self) -> None:
         frames, joints = self.root_translation.shape[0], self.skeleton.num_joints
         expected = {"root_translation": (frames, 3), "local_rotations": (frames, joints, 4)}
         expected["contacts"] = (frames, 4)
+        if self.joint_confidence is not None:
+            expected["joint_confidence"] = (frames, joints)
         for name, shape in expected.items():
             found = tuple(getattr(self, name).shape)
             if found != shape:
@@ -63,4 +70,18 @@ class Motion:
             root_translation=self.root_translation[start:stop],
             local_rotations=self.local_rotations[start:stop],
             contacts=self.contacts[start:stop],
+            **_seen_at(self, slice(start, stop)),
         )
+
+
+class _Seen(TypedDict):
+    camera: Camera | None
+    joint_confidence: Tensor | None
+
+
+def _seen_at(motion: Motion, frames: slice | Tensor) -> _Seen:
+    camera, confidence = motion.camera, motion.joint_confidence
+    return {
+        "camera": None if camera is None else camera[frames],
+        "joint_confidence": None if confidence is None else confidence[frames],
+    }

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from engine.motion import rotations as rot
+from engine.motion.camera import Camera
 from engine.motion.motion import Motion
 
 
@@ -72,11 +73,34 @@ def _sample(motion: Motion, times: Tensor) -> Motion:
     turns = _cubic(steps, before, fraction[:, None, None])
     moves = _cubic(torch.diff(motion.root_translation, dim=0), before, fraction[:, None])
     turned = rot.multiply(quaternions[before], rot.axis_angle_to_quaternion(turns))
+    nearest = times.round().long()
+    confidence = motion.joint_confidence
     return replace(
         motion,
+        camera=None if motion.camera is None else _between(motion.camera, before, fraction),
+        joint_confidence=None if confidence is None else confidence[nearest],
         root_translation=motion.root_translation[before] + moves,
         local_rotations=rot.make_continuous(rot.normalise(turned)),
-        contacts=motion.contacts[times.round().long()],
+        contacts=motion.contacts[nearest],
+    )
+
+
+def _between(camera: Camera, before: Tensor, fraction: Tensor) -> Camera:
+    """The camera at a fraction of the way from frame `before` to the next."""
+    first, second = camera[before], camera[before + 1]
+    part = fraction[:, None]
+    turned = rot.slerp(
+        rot.matrix_to_quaternion(first.rotation),
+        rot.matrix_to_quaternion(second.rotation),
+        fraction,
+    )
+    rotation = rot.quaternion_to_matrix(turned)
+    position = torch.lerp(first.position, second.position, part)
+    return Camera(
+        rotation=rotation,
+        translation=-(rotation @ position[..., None])[..., 0],
+        focal_length=torch.lerp(first.focal_length, second.focal_length, fraction),
+        principal_point=torch.lerp(first.principal_point, second.principal_point, part),
     )
 
 
@@ -96,8 +120,11 @@ def _cubic(steps: Tensor, before: Tensor, fraction: Tensor) -> Tensor:
 
 def _hold(motion: Motion, num_frames: int) -> Motion:
     """The one frame of the motion, num_frames times."""
+    confidence = motion.joint_confidence
     return replace(
         motion,
+        camera=None if motion.camera is None else motion.camera.repeated(num_frames),
+        joint_confidence=None if confidence is None else confidence.repeat(num_frames, 1),
         root_translation=motion.root_translation.repeat(num_frames, 1),
         local_rotations=motion.local_rotations.repeat(num_frames, 1, 1),
         contacts=motion.contacts.repeat(num_frames, 1),

@@ -27,6 +27,7 @@ class DenoiserConfig:
     num_heads: int = 4
     feedforward: int = 1024
     frames_per_token: int = 4
+    detail_width: int = 128  # of the convolutions that put back what a token can't hold
     text_width: int = 384
     dropout: float = 0.1
 
@@ -37,6 +38,9 @@ class DenoiserConfig:
 
 class Denoiser(nn.Module):
     """Predicts x0. Neighbouring frames share a token; text comes in twice.
+
+    A token is too narrow for the quick changes within its frames (a punch takes three): a few
+    convolutions over the frames themselves, with the tokens at hand, put them back.
 
     The sentence vector joins the timestep and the clip's length in modulating every layer; the
     token vectors are attended to, beside one learned token that stands for no text at all.
@@ -60,6 +64,7 @@ class Denoiser(nn.Module):
         )
         self.modulate_out = nn.Linear(width, 2 * width)
         self.to_frames = nn.Linear(width, config.num_features * config.frames_per_token)
+        self.details = Details(config)
         self._init_weights()
 
     def forward(
@@ -69,7 +74,7 @@ class Denoiser(nn.Module):
 
         Args:
             x_t: (B, T, F) normalised features with noise.
-            timestep: (B,) int, 0 is the least noise.
+            timestep: (B,), 0 is the least noise; need not be whole.
             text: of B prompts; a prompt whose mask is all False is no prompt.
             frame_mask: (B, T) bool, True at the frames of the clip.
 
@@ -91,7 +96,9 @@ class Denoiser(nn.Module):
             x = block(x, modulation, angles, mask, (tokens, text_mask))
         shift, scale = self.modulate_out(condition)[:, None].chunk(2, dim=-1)
         x = F.layer_norm(x, (self.config.width,)) * (1 + scale) + shift
-        return self.to_frames(x).unflatten(-1, (per_token, -1)).flatten(1, 2)[:, :frames]
+        coarse = self.to_frames(x).unflatten(-1, (per_token, -1)).flatten(1, 2)
+        real = F.pad(frame_mask, (0, missing))
+        return (coarse + self.details(x_t, x, coarse, real))[:, :frames]
 
     def _condition(self, timestep: Tensor, text: TextFeatures, frame_mask: Tensor) -> Tensor:
         width = self.config.width
@@ -119,6 +126,38 @@ class Denoiser(nn.Module):
         nn.init.zeros_(self.modulate_out.bias)
         nn.init.zeros_(self.to_frames.weight)
         nn.init.zeros_(self.to_frames.bias)
+        nn.init.zeros_(self.details.to_frames.weight)
+        nn.init.zeros_(self.details.to_frames.bias)
+
+
+class Details(nn.Module):
+    """What the tokens miss of each frame: convolutions over time."""
+
+    def __init__(self, config: DenoiserConfig) -> None:
+        super().__init__()
+        width, features = config.detail_width, config.num_features
+        self.frames_per_token = config.frames_per_token
+        self.embed_frames = nn.Linear(2 * features, width)
+        self.embed_tokens = nn.Linear(config.width, width * config.frames_per_token)
+        self.mix = nn.ModuleList(nn.Conv1d(width, width, 5, padding=2) for _ in range(3))
+        self.to_frames = nn.Linear(width, features)
+
+    def forward(self, x_t: Tensor, tokens: Tensor, coarse: Tensor, frame_mask: Tensor) -> Tensor:
+        """What to add to the tokens' prediction, (B, T, F).
+
+        Args:
+            x_t: (B, T, F) with noise.
+            tokens: (B, N, D).
+            coarse: (B, T, F) what they predict.
+            frame_mask: (B, T) bool; frames that are not real don't reach the others.
+        """
+        mask = frame_mask[:, None]  # (B, 1, T)
+        of_tokens = self.embed_tokens(tokens).unflatten(-1, (self.frames_per_token, -1))
+        x = self.embed_frames(torch.cat([x_t, coarse], dim=-1)) + of_tokens.flatten(1, 2)
+        x = F.silu(x).transpose(1, 2)  # (B, C, T)
+        for convolution in self.mix:
+            x = x + F.silu(convolution(x * mask))
+        return self.to_frames(x.transpose(1, 2))
 
 
 def _two_layers(width: int) -> nn.Sequential:

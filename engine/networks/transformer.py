@@ -54,8 +54,9 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, angles: Tensor, mask: Tensor | None) -> Tensor:
         """x (B, N, D), angles (N, D / H / 2), mask (B, 1, 1, N), True where a token is real."""
         q, k, v = self.to_qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        q = rotate_positions(self.query_norm(q), angles)  # (B, H, N, D / H)
-        k = rotate_positions(self.key_norm(k), angles)
+        # float: under autocast the norms would fall off their fast path
+        q = rotate_positions(self.query_norm(q.float()), angles).to(v.dtype)  # (B, H, N, D / H)
+        k = rotate_positions(self.key_norm(k.float()), angles).to(v.dtype)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.to_out(mixed.transpose(1, 2).flatten(-2))
 
@@ -76,9 +77,9 @@ class CrossAttention(nn.Module):
         """x (B, N, D), text (B, L, D), mask (B, 1, 1, L), True where a token is real."""
         q = self.to_query(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
         k, v = self.to_key_value(text).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(
-            self.query_norm(q), self.key_norm(k), v, attn_mask=mask
-        )
+        q = self.query_norm(q.float()).to(v.dtype)
+        k = self.key_norm(k.float()).to(v.dtype)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.to_out(mixed.transpose(1, 2).flatten(-2))
 
 

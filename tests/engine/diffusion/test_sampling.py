@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
+from itertools import pairwise
 
 import pytest
 import torch
 
-from engine.diffusion.guidance import blend_windows, classifier_free, window_starts
+from engine.diffusion.guidance import classifier_free
 from engine.diffusion.sampling import posterior, sample_ddim, sample_ddpm
 from engine.diffusion.schedule import cosine_schedule
 
@@ -20,8 +20,8 @@ def gaussian_denoiser(mean: float, deviation: float):
     """The exact x0 of x_t when the data are Gaussian: the posterior mean."""
     schedule = cosine_schedule()
 
-    def denoise(x_t: torch.Tensor, timestep: int) -> torch.Tensor:
-        alpha = float(schedule.alphas_cumprod[timestep])
+    def denoise(x_t: torch.Tensor, timestep: float) -> torch.Tensor:
+        alpha = schedule.alpha(timestep)
         gain = alpha**0.5 * deviation**2 / (alpha * deviation**2 + 1 - alpha)
         return mean + gain * (x_t - alpha**0.5 * mean)
 
@@ -29,17 +29,19 @@ def gaussian_denoiser(mean: float, deviation: float):
 
 
 def test_cosine_schedule_has_the_published_levels() -> None:
-    levels = cosine_schedule(50).alphas_cumprod
+    schedule = cosine_schedule(50)
     for timestep, value in ((0, 0.99825), (12, 0.83562), (25, 0.46271), (40, 0.07665)):
-        assert levels[timestep] == pytest.approx(value, abs=1e-5)
-    assert (torch.diff(levels) < 0).all()
+        assert schedule.alpha(timestep) == pytest.approx(value, abs=1e-5)
+    levels = [schedule.alpha(timestep / 4) for timestep in range(4 * 49)]
+    assert all(after < before for before, after in pairwise(levels))
+    assert 0 < schedule.alpha(49.0) < 1e-5
 
 
 def test_noise_is_added_at_each_items_own_timestep() -> None:
     schedule = cosine_schedule()
     x0, noise = torch.ones(2, 3, 4), torch.zeros(2, 3, 4)
-    x_t = schedule.add_noise(x0, noise, torch.tensor([0, 40]))
-    expected = schedule.alphas_cumprod[[0, 40]].sqrt().float()
+    x_t = schedule.add_noise(x0, noise, torch.tensor([0, 40.5]))
+    expected = torch.tensor([schedule.alpha(0), schedule.alpha(40.5)]).sqrt()
     torch.testing.assert_close(x_t[:, 0, 0], expected)
 
 
@@ -50,6 +52,11 @@ def test_steps_go_from_most_noise_to_least(num_steps: int) -> None:
     assert timesteps[0] == 49
     assert timesteps == sorted(set(timesteps), reverse=True)
     assert num_steps == 1 or timesteps[-1] == 0
+
+
+def test_a_third_of_the_steps_are_in_the_noisiest_tenth() -> None:
+    timesteps = cosine_schedule().spread(20)
+    assert sum(timestep > 44.1 for timestep in timesteps) >= 6
 
 
 def test_ddim_maps_noise_to_the_gaussian_it_should() -> None:
@@ -75,7 +82,7 @@ def test_ddim_with_a_perfect_denoiser_keeps_the_noise_it_started_from() -> None:
     timesteps = schedule.spread(10)
     seen: list[torch.Tensor] = []
 
-    def denoise(x_t: torch.Tensor, timestep: int) -> torch.Tensor:
+    def denoise(x_t: torch.Tensor, timestep: float) -> torch.Tensor:
         seen.append(x_t)
         return x0
 
@@ -88,13 +95,13 @@ def test_ddim_with_a_perfect_denoiser_keeps_the_noise_it_started_from() -> None:
 
 def test_posterior_is_that_of_the_schedule() -> None:
     schedule = cosine_schedule()
-    levels = schedule.alphas_cumprod
+    now, then = schedule.alpha(20), schedule.alpha(19)
     mean, deviation = posterior(torch.tensor(0.3), torch.tensor(0.7), schedule, 20, 19)
-    beta = 1 - levels[20] / levels[19]
-    expected = levels[19].sqrt() * beta / (1 - levels[20]) * 0.7
-    expected = expected + (1 - beta).sqrt() * (1 - levels[19]) / (1 - levels[20]) * 0.3
-    assert float(mean) == pytest.approx(float(expected), abs=1e-6)
-    assert deviation**2 == pytest.approx(float(beta * (1 - levels[19]) / (1 - levels[20])))
+    beta = 1 - now / then
+    expected = then**0.5 * beta / (1 - now) * 0.7
+    expected = expected + (1 - beta) ** 0.5 * (1 - then) / (1 - now) * 0.3
+    assert float(mean) == pytest.approx(expected, abs=1e-6)
+    assert deviation**2 == pytest.approx(beta * (1 - then) / (1 - now))
 
 
 def test_report_hears_every_step_and_can_stop() -> None:
@@ -114,18 +121,3 @@ def test_guidance_of_one_is_the_prompt_alone() -> None:
     pair = (torch.tensor(2.0), torch.tensor(1.0))
     assert classifier_free(lambda x, t: pair, 1.0)(torch.zeros(1), 0) == 2.0
     assert classifier_free(lambda x, t: pair, 2.5)(torch.zeros(1), 0) == 3.5
-
-
-@pytest.mark.parametrize("num_frames", [1, 50, 196, 197, 300, 1200])
-def test_windows_cover_every_frame_and_overlap(num_frames: int) -> None:
-    starts = window_starts(num_frames, 196, 50)
-    assert starts[0] == 0
-    assert max(starts[-1] + 196, num_frames) == max(num_frames, 196)
-    assert all(b - a <= 146 for a, b in itertools.pairwise(starts))
-
-
-def test_windows_that_agree_are_joined_unchanged() -> None:
-    whole = torch.randn(300, 4)
-    starts = window_starts(300, 196, 50)
-    parts = torch.stack([whole[start : start + 196] for start in starts])
-    torch.testing.assert_close(blend_windows(parts, starts, 300), whole)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from engine.methods.base import Prompt, RequestError, SampleOptions, check_seconds
@@ -54,6 +56,7 @@ def test_lengths_that_nothing_makes_are_refused(seconds: float) -> None:
         {"guidance_scale": float("nan")},
     ],
 )
-def test_numbers_out_of_range_are_refused(wrong: dict) -> None:
+def test_numbers_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
+    values: dict[str, Any] = {"num_frames": 20, "seed": 0, **wrong}
     with pytest.raises(RequestError, match="needs"):
-        SampleOptions(**{"num_frames": 20, "seed": 0, **wrong})
+        SampleOptions(**values)

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from engine.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from engine.methods import load_method
-from engine.methods.base import Cancelled, Prompt, RequestError, SampleOptions, VideoClip
+from engine.methods.base import (
+    Cancelled,
+    Prompt,
+    PromptSequence,
+    RequestError,
+    SampleOptions,
+    VideoClip,
+)
 from engine.methods.mdm import Mdm
 from engine.motion.kinematics import bone_lengths
+from engine.networks.text_encoder import TextFeatures
 from scripts.make_tiny_checkpoint import make_tiny_checkpoint
 
 WALK = Prompt("a person walks forward")
@@ -66,6 +75,48 @@ def test_company_does_not_change_a_motion(method: Mdm) -> None:
     for prompt, want, motion in zip(prompts, wanted, together, strict=True):
         alone = method.run(prompt, want, quiet)
         assert (alone.joints() - motion.joints()).abs().max() < 1e-3  # a millimetre
+
+
+@pytest.mark.parametrize("num_frames", [21, 81, 400])
+def test_a_loop_ends_in_the_pose_that_it_begins_with(method: Mdm, num_frames: int) -> None:
+    motion = method.run(WALK, SampleOptions(num_frames=num_frames, seed=1, loop=True), quiet)
+    assert motion.num_frames == num_frames
+    first, last = motion.local_rotations[0], motion.local_rotations[-1]
+    same = (first[1:] * last[1:]).sum(-1).abs()
+    assert same.min() > 1 - 1e-6
+    assert motion.root_translation[0, 1] == motion.root_translation[-1, 1]
+    assert motion.contacts[0].equal(motion.contacts[-1])
+    # the step across the seam is like its neighbours: the last step leads to the first pose
+    steps = torch.diff(motion.joints() - motion.joints()[:, :1], dim=0).norm(dim=-1).amax(-1)
+    assert steps[-1] < 3 * steps.median() + 0.01
+
+
+def test_a_loop_that_is_too_short_is_refused(method: Mdm) -> None:
+    with pytest.raises(RequestError, match="needs 21 or more"):
+        method.run(WALK, SampleOptions(num_frames=20, seed=1, loop=True), quiet)
+
+
+def test_a_sequence_is_one_motion_of_all_its_prompts(method: Mdm) -> None:
+    script = PromptSequence(prompts=(WALK, Prompt("someone jumps")), num_frames=(50, 30))
+    heard: list[TextFeatures] = []
+    network = vars(method)["_model"]
+
+    def hear(_: object, inputs: tuple[Any, ...]) -> None:
+        heard.append(inputs[2])
+
+    hook = network.register_forward_pre_hook(hear)
+    motion = method.run(script, options(80), quiet)
+    hook.remove()
+    assert motion.num_frames == 80
+    walking, jumping = heard[0].sentence[:2]
+    assert torch.dot(walking, jumping) < 0.9  # each window has its own prompt
+    assert motion.provenance["prompt"] == "a person walks forward, then someone jumps"
+    steps = torch.diff(motion.joints(), dim=0).norm(dim=-1).amax(-1)
+    assert steps[45:55].max() < 2 * steps[5:40].max()  # no jump where they meet
+    with pytest.raises(RequestError, match="last 80 frames together, the motion 90"):
+        method.run(script, options(90), quiet)
+    with pytest.raises(RequestError, match="as many of both"):
+        PromptSequence(prompts=(WALK,), num_frames=(50, 30))
 
 
 def test_provenance_is_enough_to_make_it_again(method: Mdm) -> None:

@@ -154,6 +154,25 @@ def test_fast_sliding_feet_are_locked_when_the_model_says_that_they_stand() -> N
     assert foot_slide(result.joints(), result.contacts, FPS).metres_per_second < 1e-3
 
 
+def test_a_foot_that_drags_is_lifted_as_it_swings() -> None:
+    motion = crouching_motion(60)
+    going = torch.zeros(60, 3)
+    going[20:40, 2] = torch.linspace(0, 1.8, 20)  # at 1.8 m/s, both feet along the floor
+    going[40:, 2] = 1.8
+    result = lock_feet(moved(motion, going))
+    toes = result.joints()[:, sk.LEFT_FOOT]
+    assert float(toes[27:33, 1].min()) > 0.05
+    assert float(toes[:15, 1].max()) < 0.03  # still where it stands
+    assert float(toes[45:, 1].max()) < 0.03
+    assert peak_acceleration(result) < 1.5 * peak_acceleration(moved(motion, going))
+    torch.testing.assert_close(
+        bone_lengths(result.joints(), SMPL_22),
+        bone_lengths(motion.joints(), SMPL_22),
+        rtol=0,
+        atol=1e-4,
+    )
+
+
 @pytest.mark.parametrize("num_frames", [1, 2, 3])
 def test_short_motions_pass(num_frames: int) -> None:
     assert lock_feet(crouching_motion(num_frames)).num_frames == num_frames
