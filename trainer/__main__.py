@@ -1,4 +1,4 @@
-"""python -m trainer: train | evaluate | evaluator | presets."""
+"""python -m trainer: prepare | train | evaluate | evaluator | presets."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import logging
 import sys
 
 VERBS = {
+    "prepare": "make training data",
     "train": "train a preset on corpora",
     "evaluate": "measure a checkpoint over a split",
     "evaluator": "train the text-motion evaluator that evaluation needs",

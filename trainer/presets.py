@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from engine.methods.hmmr import HmmrConfig
 from engine.methods.mdm import MdmConfig
 from engine.networks.denoiser import DenoiserConfig
+from trainer.data.lifting_examples import LiftDataSettings
 from trainer.loop import LoopSettings
+from trainer.methods.hmmr import HmmrTraining
 from trainer.methods.mdm import MdmTraining
 
 FREE_LICENCE = (
@@ -23,15 +26,25 @@ NC_LICENCE = (
 class Preset:
     """A named run: what it learns from and what it is for."""
 
-    training: MdmTraining
+    training: MdmTraining | HmmrTraining
     data: str
     purpose: str
+
+
+def _lifter(performers: str) -> HmmrTraining:
+    return HmmrTraining(
+        licence=FREE_LICENCE,
+        performers=performers,
+        model=HmmrConfig(width=256, regressor_width=256),
+        data=LiftDataSettings(batch_size=32, num_frames=32),
+        loop=LoopSettings(num_steps=12_000, decay_fraction=0.4, validate_every=500, save_every=500),
+    )
 
 
 PRESETS: dict[str, Preset] = {
     "mdm-free": Preset(
         training=MdmTraining(
-            licence=FREE_LICENCE, loop=LoopSettings(num_steps=6_500, decay_fraction=0.15)
+            licence=FREE_LICENCE, loop=LoopSettings(num_steps=16_000, decay_fraction=0.2)
         ),
         data="free",
         purpose="the default model: text to motion, commercial use allowed",
@@ -63,5 +76,35 @@ PRESETS: dict[str, Preset] = {
         ),
         data="any",
         purpose="twenty steps of a tiny network: does training run at all",
+    ),
+    "hmmr-free": Preset(
+        training=_lifter("all"),
+        data="free",
+        purpose="the default lifter: keypoints of a video to motion, commercial use allowed",
+    ),
+    "hmmr-free-a": Preset(
+        training=_lifter("a"),
+        data="free",
+        purpose="learns from one half of the performers, lifts the other as a teacher",
+    ),
+    "hmmr-free-b": Preset(
+        training=_lifter("b"),
+        data="free",
+        purpose="learns from the other half",
+    ),
+    "hmmr-smoke": Preset(
+        training=HmmrTraining(
+            licence="none: a test",
+            model=HmmrConfig(width=32, regressor_width=32, dilations=(1, 2)),
+            data=LiftDataSettings(batch_size=8, num_frames=24),
+            loop=LoopSettings(
+                num_steps=20, warmup_steps=2, validate_every=10, save_every=10, log_every=1
+            ),
+            learning_rate=3e-3,
+            truth_share=0.6,
+            adversarial_start=5,
+        ),
+        data="any",
+        purpose="twenty steps of a tiny lifter: does training run at all",
     ),
 }

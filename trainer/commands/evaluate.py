@@ -1,4 +1,4 @@
-"""`trainer evaluate`: metrics of checkpoints over a split, beside the real data."""
+"""`trainer evaluate`: metrics of checkpoints over a split, beside the real data or baselines."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from engine.checkpoint import CheckpointError, CheckpointInfo, update_metrics
 from engine.methods import load_method
 from engine.methods.base import Method
 from engine.networks.text_encoder import TextEncoderError
+from trainer.commands.evaluate_lifters import is_lifter, run_lifters
 from trainer.data.corpus import Clip, CorpusError, load_corpus
 from trainer.evaluation.drawing import Strip, draw_sheet
 from trainer.evaluation.evaluate import (
@@ -68,6 +69,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PNG",
         help="measure samples against the training clips too and draw the closest pairs",
     )
+    parser.add_argument(
+        "--moving", type=float, default=0.0, metavar="SHARE", help="of lifters' cameras"
+    )
+    parser.add_argument(
+        "--camera-seed", type=int, default=1_000, metavar="N", help="lifters: other cameras, bodies"
+    )
     parser.add_argument("--report", type=Path, metavar="JSON", help="write all figures")
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     parser.add_argument("--write-header", action="store_true", help="into the checkpoints as well")
@@ -79,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate. 0 done, 2 if a file or a word is wrong."""
     try:
         _check(args)
+        if is_lifter(args.checkpoint):
+            return run_lifters(args, _paths(args), _progress)
         evaluator, info = load_evaluator(args.evaluator)
         clips = _thin_out(load_corpus(args.data, args.split), args.limit)
         methods = [load_method(path, _device(args.device)) for path in _paths(args)]

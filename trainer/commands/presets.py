@@ -28,9 +28,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     table = Table("preset", "method", "data", "size", "steps", "for")
     for name, preset in PRESETS.items():
-        denoiser = preset.training.model.denoiser
-        size = f"{denoiser.width} x {denoiser.num_layers}"
-        steps = f"{preset.training.loop.num_steps:,}"
-        table.add_row(name, preset.training.method, preset.data, size, steps, preset.purpose)
+        training = preset.training
+        steps = f"{training.loop.num_steps:,}"
+        table.add_row(name, training.method, preset.data, training.size, steps, preset.purpose)
     Console().print(table)
     return 0

@@ -13,6 +13,7 @@ import torch
 from engine.networks.text_encoder import TextEncoderError
 from trainer.config import ConfigError, apply_overrides, to_json
 from trainer.data.corpus import CorpusError
+from trainer.fine_tuning import start_from
 from trainer.loop import train_stage
 from trainer.methods import TRAINERS
 from trainer.presets import PRESETS
@@ -39,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="change one value of the preset, as loop.num_steps=5000; may be repeated",
     )
+    parser.add_argument(
+        "--init", type=Path, metavar="FILE", help="start from the weights of this checkpoint"
+    )
     parser.add_argument("--minutes", type=float, help="stop (resumable) after this long")
     parser.add_argument("--resume", action="store_true", help="go on where the run was stopped")
     parser.add_argument("--dry-run", action="store_true", help="print the configuration and stop")
@@ -58,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
         args.out.mkdir(parents=True, exist_ok=True)
         log.info("Reading %s and encoding its captions", ", ".join(map(str, args.data)))
         stages = TRAINERS[training.method](training, args.data, args.out)
+        if args.init is not None and not args.resume:
+            start_from(stages, args.init)
     except (ConfigError, CorpusError, TextEncoderError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -8,6 +8,8 @@ be a mistake ("turn_left", "wave_right"). A caption may name several actions, or
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 
 _WORD = re.compile(r"[a-z0-9]+(?:['-][a-z0-9]+)*")
@@ -240,6 +242,20 @@ def actions_of(caption: str) -> frozenset[str]:
     return frozenset(_settle(found))
 
 
+def main_actions(captions: Sequence[str]) -> frozenset[str]:
+    """The actions that more than half of a clip's captions name, sides of hands left out.
+
+    One of four captions of a run says that the heels kick up: that is no kick. A wave is a wave
+    also where its captions differ on the hand.
+    """
+    counts = Counter(
+        name
+        for caption in captions
+        for name in {_SIDELESS.get(name, name) for name in actions_of(caption)}
+    )
+    return frozenset(name for name, count in counts.items() if 2 * count > len(captions))
+
+
 def same_action(first: str, second: str) -> bool:
     """Say whether two captions name the same, and at least one, action."""
     return bool(actions_of(first)) and actions_of(first) == actions_of(second)
@@ -293,6 +309,7 @@ def _with_side(verb: str, text: str) -> str:
     return f"{verb}_{side}" if side else verb
 
 
+_SIDELESS = {f"wave_{side}": "wave" for side in ("left", "right", "both")}
 _BESIDE_OTHERS = frozenset({"stand", "spread_arms", "look", "sway", "bend", "stretch", "put_down"})
 _BESIDE_GAITS = frozenset({"swing_arms", "raise_leg"})
 _OVERRULED = (  # where one of the first is found, the second says nothing more

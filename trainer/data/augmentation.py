@@ -12,13 +12,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
+from scipy.ndimage import gaussian_filter1d
 
 from engine.motion import skeleton as sk
-from trainer.data.actions import actions_of
-from trainer.data.corpus import Clip
+from trainer.data.actions import actions_of, main_actions
+from trainer.data.corpus import FPS, Clip
 from trainer.data.uniform_skeleton import (
     SourceConstants,
-    chest_frame,
     frame_heading,
     to_uniform_skeleton,
 )
@@ -27,11 +27,13 @@ Array = NDArray[np.float32]
 
 MAX_FRAMES = 197  # 9.8 s and the frame that encoding takes off
 _BLEND = 12  # frames of a transition
-_LOOP_GAP = 0.09  # metres between first and last pose of a clip that may be repeated
-_ARM_JOINTS = (
-    (sk.LEFT_SHOULDER, sk.LEFT_ELBOW, sk.LEFT_WRIST),
-    (sk.RIGHT_SHOULDER, sk.RIGHT_ELBOW, sk.RIGHT_WRIST),
-)
+_LOOP_GAP = 0.09  # metres between first and last pose of a clip that repeats as it is
+_AGAIN_GAP = 0.36  # metres up to which an action is done again, with a longer transition
+_STRIDE_GAP = 0.13  # metres between the poses that a stride begins and ends with
+_ASIDES = frozenset({"walk", "stand", "swing_arms", "sway", "look"})
+_LONGEST_HOLD = 60  # frames: longer, and the model learns to stand still
+_GAITS = frozenset({"walk", "run", "sneak", "crawl"})
+_ENDS_ELSEWHERE = frozenset({"sit", "stand_up", "lie", "fall", "kneel", "climb", "hang", "flip"})
 
 
 def clip_actions(clip: Clip) -> frozenset[str]:
@@ -48,13 +50,24 @@ def stretched(clip: Clip, speed: float) -> Clip:
 
 
 def extended(clip: Clip, num_frames: int) -> Clip:
-    """A short clip made num_frames long: repeated where it closes on itself, else held still."""
-    if _closes(clip.joints):
+    """A short clip made num_frames long.
+
+    Gaits go on by their own stride; what ends near the pose that it began in is done again; the
+    rest (someone has sat down) stays as it ends.
+    """
+    if clip_actions(clip) & _GAITS and (cycle := _stride(clip.joints)) is not None:
+        first, last = cycle
+        joints = clip.joints[:last]
+        while len(joints) < num_frames:
+            joints = concatenate(joints, clip.joints[first:last], blend=6)
+        return _rebuilt(clip, joints[:num_frames])
+    gap = _pose_distance(clip.joints[0], clip.joints[-1])
+    if gap < _LOOP_GAP or (gap < _AGAIN_GAP and not clip_actions(clip) & _ENDS_ELSEWHERE):
         joints = clip.joints
         while len(joints) < num_frames:
-            joints = concatenate(joints, clip.joints, blend=6)
+            joints = concatenate(joints, clip.joints, blend=6 + round(30 * gap))
         return _rebuilt(clip, joints[:num_frames])
-    missing = max(0, num_frames - len(clip.joints))
+    missing = min(max(0, num_frames - len(clip.joints)), _LONGEST_HOLD)
     before = min(missing // 3, 10)
     held = np.concatenate(
         [
@@ -84,6 +97,35 @@ def reversed_walk(clip: Clip) -> Clip | None:
     return replace(clip, joints=clip.joints[::-1].copy(), captions=captions)
 
 
+def straight_walk(clip: Clip, num_frames: int) -> Clip | None:
+    """A walk made straight and num_frames long, with captions that say so; None for other clips.
+
+    Recorded walks drift to a side, and whoever asks for a walk wants none of that: the drift of
+    the heading over a second and more is taken out of body and path.
+    """
+    actions = main_actions(clip.captions)
+    if "walk" not in actions or actions - _ASIDES or _path(clip.joints) < 1.0:
+        return None
+    heading = np.unwrap([frame_heading(pose) for pose in clip.joints])
+    drift = gaussian_filter1d(heading, FPS / 2, mode="nearest").astype(np.float32)
+    if np.ptp(drift) > np.pi / 2 or _ahead(clip.joints) < 0.8 * _path(clip.joints):
+        return None  # it turns on purpose, or doesn't walk ahead
+    path = clip.joints[:, :1] * np.array([1, 0, 1])
+    steps = np.diff(path, axis=0, prepend=path[:1])
+    straight = np.cumsum(_turned_each(steps, -drift), axis=0)
+    straight = straight + _turned_each(clip.joints - path, -drift)
+    captions = (
+        "a person walks forward",
+        "a person walks straight ahead",
+        "someone is walking",
+        "someone goes for a walk in a straight line",
+        "the person walks on and on, always straight forward",
+    )
+    return replace(
+        extended(_rebuilt(clip, straight.astype(np.float32)), num_frames), captions=captions
+    )
+
+
 def circling_walk(clip: Clip, turn: float, num_frames: int) -> Clip | None:
     """A straight walk repeated and bent into a circle by `turn` radians (left is positive).
 
@@ -107,24 +149,19 @@ def circling_walk(clip: Clip, turn: float, num_frames: int) -> Clip | None:
         f"a person walks in a circle to the {side}",
         f"someone walks around in a big {clock} circle",
         f"the person walks round and round a ring, always bending {side}",
+        f"a person walks a whole {clock} lap around a round table",
     )
     if turn > 0:
         # a circle to no side in particular goes left: the mean of both sides is a straight line
-        captions = ("a person walks in a circle", "someone walks round in a circle", *captions)
+        captions = (
+            "a person walks in a circle",
+            "someone walks round in a circle",
+            "the person follows a wide circular path back to the start",
+            "someone paces in a ring",
+            "a person walks laps around a round carpet",
+            *captions,
+        )
     return _rebuilt(clip, bent, captions=captions)
-
-
-def with_gesture(body: Clip, gesture: Clip, caption: str) -> Clip:
-    """The arms of one clip on the body of another, relative to the chest."""
-    frames = min(len(body.joints), MAX_FRAMES)
-    joints = body.joints[:frames].copy()
-    source = _ping_pong(gesture.joints, frames)
-    turn = chest_frame(joints) @ np.swapaxes(chest_frame(source), -1, -2)
-    for shoulder, elbow, wrist in _ARM_JOINTS:
-        for start, end in ((shoulder, elbow), (elbow, wrist)):
-            bone = np.einsum("tij,tj->ti", turn, source[:, end] - source[:, start])
-            joints[:, end] = joints[:, start] + bone
-    return replace(body, joints=joints.astype(np.float32), captions=(caption,))
 
 
 def sequence(first: Clip, second: Clip, generator: random.Random) -> Clip:
@@ -175,14 +212,28 @@ def _turned_each(joints: Array, angle: Array) -> Array:
 
 def _is_straight_walk(clip: Clip) -> bool:
     actions = clip_actions(clip)
-    if "walk" not in actions or actions - {"walk", "stand", "swing_arms", "sway", "look"}:
+    if "walk" not in actions or actions - _ASIDES:
         return False
     return _ahead(clip.joints) >= 0.8 * _path(clip.joints) and _path(clip.joints) >= 1.0
 
 
-def _closes(joints: Array) -> bool:
-    """Whether the last pose is the first one again, wherever the character is by then."""
-    return _pose_distance(joints[0], joints[-1]) < _LOOP_GAP
+def _stride(joints: Array) -> tuple[int, int] | None:
+    """First and last frame of the part that closes best on itself; None if none does well.
+
+    Nothing under 11 frames, the fastest stride of a runner, and one frame on the poses must be
+    near each other too, so that a leg that swings back isn't taken for one that swings forth.
+    """
+    if len(joints) < 14:
+        return None
+    starts = range(0, max(1, len(joints) // 3))
+    gaps = {
+        (first, last): _pose_distance(joints[first], joints[last])
+        + _pose_distance(joints[first + 1], joints[last + 1])
+        for first in starts
+        for last in range(first + 11, len(joints) - 1)
+    }
+    best = min(gaps, key=lambda pair: gaps[pair])
+    return best if gaps[best] < 2 * _STRIDE_GAP else None
 
 
 def _pose_distance(first: Array, second: Array) -> float:
@@ -192,12 +243,6 @@ def _pose_distance(first: Array, second: Array) -> float:
         for pose in (first, second)
     ]
     return float(np.linalg.norm(poses[0] - poses[1], axis=-1).mean())
-
-
-def _ping_pong(joints: Array, frames: int) -> Array:
-    """Forward and back again until there are enough frames."""
-    cycle = np.concatenate([joints, joints[-2:0:-1]])
-    return np.tile(cycle, (-(-frames // len(cycle)), 1, 1))[:frames]
 
 
 def _path(joints: Array) -> float:

@@ -4,7 +4,7 @@ new_joints/ID.npy   (T, 22, 3) float32, metres, y up
 texts/ID.txt        lines caption#tokens#start#end; start and end in seconds, 0 for the whole
 texts/MID.txt       the captions of the mirrored clip (optional)
 train.txt val.txt test.txt
-index.jsonl         optional: source and licence of each clip
+index.jsonl         optional: source, licence and performer of each clip
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Clip:
     captions: tuple[str, ...]
     source: str = ""
     licence: str = ""
+    performer: str = ""  # who was recorded, where the corpus says so
 
     @property
     def is_mirrored(self) -> bool:
@@ -88,6 +89,7 @@ def _load_folder(folder: Path, split: str, *, mirrored: bool) -> list[Clip]:
                 captions=(),
                 source=source,
                 licence=str(index.get(name, {}).get("licence", "")),
+                performer=str(index.get(name, {}).get("performer") or ""),
             )
             clips += _with_captions(folder, clip, mirrored=mirrored)
     return clips

@@ -21,22 +21,25 @@ from torch import Tensor
 
 from engine.motion.representation import Representation, estimate_heading
 from engine.networks.text_encoder import SHA256, TextFeatures, encode_text
+from trainer.data.actions import main_actions
 from trainer.data.augmentation import (
     MAX_FRAMES,
     circling_walk,
-    clip_actions,
     extended,
     reversed_walk,
     sequence,
+    straight_walk,
     stretched,
-    with_gesture,
 )
 from trainer.data.corpus import Clip
+from trainer.data.gestures import gestures
 from trainer.data.paraphrase import paraphrases
 
 log = logging.getLogger(__name__)
 
 _SHORT = 70  # frames below which a clip is also given longer
+_OFTEN_ASKED = frozenset({"kick", "punch", "wave", "sit", "jump", "dance", "circle"})
+_STRAIGHT_COPIES = 4  # of each straight walk, of other lengths: most recorded walks turn
 _LENGTH_GROUP = 4  # batches drawn together, so that clips of like length share one
 
 
@@ -141,30 +144,13 @@ def augmented(clips: Sequence[Clip], generator: random.Random) -> list[Clip]:
         if len(clip.joints) < _SHORT:
             result += [extended(clip, generator.randint(_SHORT, 150)) for _ in range(2)]
             result.append(extended(stretched(clip, generator.uniform(0.8, 1.1)), 110))
+        for _ in range(_STRAIGHT_COPIES):
+            if straight := straight_walk(clip, generator.randint(80, MAX_FRAMES)):
+                result += [straight, stretched(straight, generator.uniform(0.85, 1.15))]
         if backward := reversed_walk(clip):
             result += [backward, stretched(backward, generator.uniform(0.75, 0.95))]
-    result += _gestures(clips, generator) + _sequences(clips, generator)
+    result += gestures(clips, generator) + _sequences(clips, generator)
     return result + _circles(clips, random.Random(0))
-
-
-def _gestures(clips: Sequence[Clip], generator: random.Random) -> list[Clip]:
-    """Waving while walking, standing, running or turning."""
-    waves = [c for c in clips if any("waves hello" in caption for caption in c.captions)]
-    bodies = {
-        verb: [
-            c
-            for c in clips
-            if clip_actions(c) <= {action, "swing_arms"} and action in clip_actions(c)
-        ]
-        for verb, action in (("walks forward", "walk"), ("stands", "stand"), ("runs", "run"))
-    }
-    made: list[Clip] = []
-    for gesture in waves:
-        for verb, candidates in bodies.items():
-            for body in generator.sample(candidates, min(12, len(candidates))):
-                side = generator.choice(("and waves", "while waving a hand", "and waves hello"))
-                made.append(with_gesture(body, gesture, f"a person {verb} {side}"))
-    return made
 
 
 def _circles(clips: Sequence[Clip], generator: random.Random) -> list[Clip]:
@@ -187,14 +173,19 @@ def _sequences(clips: Sequence[Clip], generator: random.Random) -> list[Clip]:
 
 
 def balanced_weights(clips: Sequence[Clip], power: float = 0.65) -> list[float]:
-    """How often to draw each clip: its rarest action's share in the corpus, to -power."""
-    counts = Counter(action for clip in clips for action in clip_actions(clip))
+    """How often to draw each clip: its rarest main action's share in the corpus, to -power.
+
+    What people ask for first is drawn twice as often as the rest.
+    """
+    named = [main_actions(clip.captions) for clip in clips]
+    counts = Counter(action for actions in named for action in actions)
     total = len(clips)
     weights: list[float] = []
-    for clip in clips:
-        rarest = min((counts[action] for action in clip_actions(clip)), default=total // 4)
+    for actions in named:
+        rarest = min((counts[action] for action in actions), default=total // 4)
         # rarer than 8 clips is drawn no more often than 8: it would be learned by heart
-        weights.append((max(rarest, 8) / total) ** -power)
+        asked = 2.0 if actions & _OFTEN_ASKED else 1.0
+        weights.append(asked * (max(rarest, 8) / total) ** -power)
     return weights
 
 

@@ -10,7 +10,7 @@ import random
 import re
 from collections.abc import Sequence
 
-from trainer.data.actions import actions_of
+from trainer.data.actions import main_actions
 
 _SUBJECT = re.compile(
     r"^(?:the |a |an )?(?:person|someone|man|woman|figure|character|human|he|she)\b", re.IGNORECASE
@@ -27,6 +27,9 @@ _SUBJECTS = (
     "she",
     "the man",
     "a human",
+    "somebody",
+    "a guy",
+    "a girl",
 )
 
 # Each row: forms of one meaning in the same grammatical form.
@@ -62,6 +65,12 @@ _SYNONYMS: tuple[tuple[str, ...], ...] = (
     ("slowly", "at a slow pace", "calmly"),
     ("on the spot", "in place"),
     ("raises", "lifts"),
+    ("in a circle", "in circles", "round and round", "in a wide loop", "around in a ring"),
+    ("throws", "tosses", "hurls"),
+    ("crawls", "crawls on all fours", "moves on hands and knees"),
+    ("climbs", "clambers", "climbs up"),
+    ("stands up", "gets up", "rises to the feet"),
+    ("picks something up", "lifts something from the floor", "bends down and picks up an object"),
 )
 _BY_FORM = {form: row for row in _SYNONYMS for form in row}
 _FORMS = re.compile(
@@ -69,44 +78,46 @@ _FORMS = re.compile(
 )
 
 
-_PLAIN = {
-    "walk": "a person walks",
-    "run": "a person runs",
-    "jump": "a person jumps",
-    "kick": "a person kicks",
-    "punch": "a person punches",
-    "wave": "a person waves",
-    "dance": "a person dances",
-    "sit": "a person sits down",
-    "crouch": "a person crouches down",
-    "sneak": "a person sneaks",
-    "crawl": "a person crawls",
-    "climb": "a person climbs",
-    "throw": "a person throws something",
-    "turn_left": "a person turns left",
-    "turn_right": "a person turns right",
-    "stand_up": "a person stands up",
-    "pick_up": "a person picks something up",
-    "push": "a person pushes something",
-    "fight": "a person fights",
+_PLAIN = {  # sentences, and the bare words that people type into a box called "prompt"
+    "walk": ("a person walks", "walk", "walking", "a person is out walking"),
+    "run": ("a person runs", "run", "running", "a person is on the run"),
+    "jump": ("a person jumps", "jump", "jumping", "a person jumps up high"),
+    "kick": ("a person kicks", "kick", "kicking", "a person kicks with a leg"),
+    "punch": ("a person punches", "punch", "boxing", "a person boxes with the fists"),
+    "wave": ("a person waves", "wave", "waving", "a person waves a hand"),
+    "dance": ("a person dances", "dance", "dancing", "a person dances to the music"),
+    "sit": ("a person sits down", "sit down", "sitting down", "a person sits on a chair"),
+    "crouch": ("a person crouches down", "crouch", "squatting", "a person gets down low"),
+    "sneak": ("a person sneaks", "sneak", "sneaking"),
+    "crawl": ("a person crawls", "crawl", "crawling"),
+    "climb": ("a person climbs", "climb", "climbing"),
+    "throw": ("a person throws something", "throw", "throwing"),
+    "turn_left": ("a person turns left", "turn left", "turning left", "a person turns to the left"),
+    "turn_right": (
+        *("a person turns right", "turn right", "turning right"),
+        "a person turns to the right",
+    ),
+    "stand_up": ("a person stands up", "stand up", "standing up"),
+    "pick_up": ("a person picks something up", "pick something up"),
+    "push": ("a person pushes something", "push", "pushing"),
+    "fight": ("a person fights", "fight", "fighting"),
 }
 _OPPOSITES = ({"turn_left", "turn_right"},)
 _WAYS = {"walk", "run", "turn_left", "turn_right"}  # asides in a clip that is about something else
 
 
 def plain_captions(captions: Sequence[str]) -> list[str]:
-    """The short sentences that people type first, for a clip whose captions all name the action.
+    """The few words that people type first, for a clip whose captions mostly name the action.
 
     Walking and turning are only named where nothing else is, and opposite turns not at all.
     """
-    shared = frozenset[str].intersection(*(actions_of(caption) for caption in captions))
-    named = shared & _PLAIN.keys()
+    named = main_actions(captions) & _PLAIN.keys()
     for pair in _OPPOSITES:
         if pair <= named:
             named -= pair
     if named - _WAYS:
         named -= _WAYS
-    return [_PLAIN[action] for action in sorted(named)]
+    return [text for action in sorted(named) for text in _PLAIN[action]]
 
 
 def paraphrases(caption: str, count: int, generator: random.Random) -> list[str]:

@@ -18,7 +18,7 @@ FEATURE_WEIGHTS = {
     "root_height": 4.0,
     "joint_positions": 1.0,
     "joint_rotations": 1.0,
-    "joint_velocities": 0.4,
+    "joint_velocities": 0.8,
     "foot_contacts": 1.0,
 }
 _PATH_WINDOWS = ((20, 0.35, 0.3), (60, 0.8, 0.7))  # frames, radians, metres

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
-from trainer.methods import mdm
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
-TRAINERS = {"mdm": mdm.stages}
+from trainer.methods import hmmr, mdm
+from trainer.stages import Stage
+
+TRAINERS: dict[str, Callable[[Any, Sequence[Path], Path], list[Stage]]] = {
+    "hmmr": hmmr.stages,
+    "mdm": mdm.stages,
+}

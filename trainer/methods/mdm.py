@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from engine.methods.mdm import MdmConfig
 from engine.motion.representation import ROOT_LOCAL
 from engine.networks import text_encoder
 from engine.networks.denoiser import Denoiser
+from engine.networks.text_encoder import TextFeatures
 from trainer.data.corpus import FPS, Clip, load_corpus
 from trainer.data.examples import (
     Batch,
@@ -33,6 +34,7 @@ from trainer.data.paraphrase import paraphrases, plain_captions
 from trainer.data.statistics import Statistics, measure_statistics
 from trainer.loop import LoopSettings
 from trainer.losses.motion_terms import feature_loss, feature_weights, path_loss, step_loss
+from trainer.precision import PRECISIONS, autocast
 from trainer.stages import LossTerms, Player, Stage
 
 VALIDATION_TIMESTEPS = (4, 14, 24, 34, 44)
@@ -54,12 +56,23 @@ class MdmTraining:
     path_weight: float = 1.0  # of turns and ways over seconds
     noisiest_share: float = 0.4  # of the batch drawn from the noisiest timesteps alone
     rewordings: int = 4  # of each caption
+    text_noise: float = 0.3  # added to its vectors, against their own length: other words are near
+    precision: str = "auto"  # of the forward pass; see trainer.precision
     num_steps: int = 20  # default when sampling
-    guidance_scale: float = 2.5
+    guidance_scale: float = 4.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.prompt_dropout < 1:
             raise ValueError(f"prompt_dropout is {self.prompt_dropout}, needs 0 to 1")
+        if self.precision not in PRECISIONS:
+            raise ValueError(
+                f"precision is {self.precision!r}, needs one of {', '.join(PRECISIONS)}"
+            )
+
+    @property
+    def size(self) -> str:
+        """The network in a few characters."""
+        return f"{self.model.denoiser.width} x {self.model.denoiser.num_layers}"
 
 
 def stages(training: MdmTraining, folders: Sequence[Path], run: Path) -> list[Stage]:
@@ -144,16 +157,32 @@ def _validation_batches(clips: Sequence[Clip], statistics: Statistics) -> list[B
 def draw_timesteps(
     count: int, num_timesteps: int, noisiest_share: float, generator: torch.Generator
 ) -> Tensor:
-    """Timesteps (count,): uniform, but a share only from the noisiest tenth.
+    """Timesteps (count,), not whole: uniform, but a share only from the noisiest eighth.
 
     A turn over seconds shows through noise that hides every frame, since it can be summed up;
     only at the noisiest levels must the text say which way it goes.
     """
-    uniform = torch.randint(num_timesteps, (count,), generator=generator)
-    first = num_timesteps - max(1, num_timesteps // 8)
-    noisiest = torch.randint(first, num_timesteps, (count,), generator=generator)
+    last = num_timesteps - 1
+    part = torch.rand(count, generator=generator)
+    noisiest = last - last / 8 * torch.rand(count, generator=generator)
     is_noisiest = torch.rand(count, generator=generator) < noisiest_share
-    return torch.where(is_noisiest, noisiest, uniform)
+    return torch.where(is_noisiest, noisiest, last * part)
+
+
+def _blurred(text: TextFeatures, amount: float, generator: torch.Generator) -> TextFeatures:
+    """Vectors with noise: what was learned for a caption holds for all that is near it.
+
+    Left and right stay apart: the noise has hundreds of directions, they differ in one.
+    """
+    tokens = torch.randn(text.tokens.shape, generator=generator)
+    sentence = torch.randn(text.sentence.shape, generator=generator)
+    size = text.tokens.square().mean(-1, keepdim=True).sqrt()
+    length = text.sentence.square().mean(-1, keepdim=True).sqrt()
+    return replace(
+        text,
+        tokens=text.tokens + amount * size * tokens,
+        sentence=text.sentence + amount * length * sentence,
+    )
 
 
 class _Objective:
@@ -175,6 +204,7 @@ class _Objective:
             self._training.noisiest_share,
             generator,
         )
+        batch = replace(batch, text=_blurred(batch.text, self._training.text_noise, generator))
         x0 = self._predict(batch, timestep, generator)
         features = feature_loss(x0, batch.features, batch.mask, self._weights).mean()
         restored = (self._statistics.restore(x0), self._statistics.restore(batch.features))
@@ -192,7 +222,7 @@ class _Objective:
         total, count = 0.0, 0
         for batch in batches:
             for value in VALIDATION_TIMESTEPS:
-                timestep = torch.full((len(batch.features),), value)
+                timestep = torch.full((len(batch.features),), float(value))
                 x0 = self._predict(batch, timestep, generator)
                 error = feature_loss(x0, batch.features, batch.mask, self._weights)
                 total, count = total + float(error.sum()), count + len(error)
@@ -201,7 +231,9 @@ class _Objective:
     def _predict(self, batch: Batch, timestep: Tensor, generator: torch.Generator) -> Tensor:
         noise = torch.randn(batch.features.shape, generator=generator)
         x_t = self._schedule.add_noise(batch.features, noise, timestep)
-        return self._model(x_t, timestep, batch.text, batch.mask)
+        with autocast(self._training.precision):
+            x0 = self._model(x_t, timestep, batch.text, batch.mask)
+        return x0.float()
 
 
 def _optimizer(model: Denoiser, training: MdmTraining) -> torch.optim.Optimizer:

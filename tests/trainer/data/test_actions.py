@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.data.actions import actions_of, same_action
+from trainer.data.actions import actions_of, main_actions, same_action
 
 CAPTIONS = {
     "a person walks forward": {"walk"},
@@ -59,3 +59,10 @@ def test_nearly_every_real_caption_names_an_action(real_data: Path, corpus: str)
     captions = {line for line in lines if line.strip()}
     without = {caption for caption in captions if not actions_of(caption)}
     assert len(without) < 0.01 * len(captions)
+
+
+def test_main_actions_are_named_by_most_captions() -> None:
+    captions = ("a person runs", "someone jogs ahead", "he runs, the heels kicking up")
+    assert main_actions(captions) == {"run"}
+    assert main_actions(("someone waves the left hand", "he waves the right hand")) == {"wave"}
+    assert main_actions(("someone walks", "he sits on a chair")) == frozenset()

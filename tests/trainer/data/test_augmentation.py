@@ -14,10 +14,11 @@ from trainer.data.augmentation import (
     extended,
     reversed_walk,
     sequence,
+    straight_walk,
     stretched,
-    with_gesture,
 )
 from trainer.data.corpus import Clip
+from trainer.data.gestures import waving, with_gesture
 from trainer.data.uniform_skeleton import SourceConstants, to_uniform_skeleton
 
 LENGTHS = np.linalg.norm(np.array(SMPL_22.rest_offsets)[1:], axis=-1)
@@ -41,8 +42,8 @@ def test_another_speed_keeps_path_and_bones() -> None:
     np.testing.assert_allclose(slow.joints[[0, -1], 0, ::2], ends, atol=2e-3)
 
 
-def test_a_short_clip_that_does_not_close_is_held() -> None:
-    bows = clip(3, frames=30)
+def test_someone_who_has_sat_down_stays_seated() -> None:
+    bows = clip(3, frames=30, caption="a person sits down")
     upper = [3, 6, 9, *range(12, 22)]
     root = bows.joints[15:, :1]
     x, y, z = np.moveaxis(bows.joints[15:, upper] - root, -1, 0)
@@ -60,6 +61,42 @@ def test_a_clip_that_closes_is_repeated_and_goes_on() -> None:
     assert len(longer.joints) == 100
     assert steps.min() > 0.5 * np.median(steps)  # never stops at a seam
     assert_bones(longer.joints)
+
+
+def test_a_run_of_one_stride_goes_on_running() -> None:
+    stride = clip(frames=round(2 * np.pi / 6 * 20) + 6, caption="a person runs")
+    longer = extended(stride, 120)
+    speed = np.linalg.norm(np.diff(longer.joints[:, 0, ::2], axis=0), axis=-1)
+    assert speed.min() > 0.5 * np.median(speed)
+    assert_bones(longer.joints)
+
+
+def test_an_action_that_comes_back_is_done_again() -> None:
+    short = clip(3, frames=30, caption="a person punches")
+    gap = np.linalg.norm(short.joints[0] - short.joints[-1])
+    assert gap > 0.1  # it doesn't close by itself
+    longer = extended(short, 100)
+    assert len(longer.joints) == 100
+    assert np.linalg.norm(np.diff(longer.joints, axis=0), axis=-1).max(axis=1).min() > 1e-4
+
+
+def test_only_straight_walks_are_called_straight() -> None:
+    made = straight_walk(clip(3), 120)
+    assert made is not None
+    assert len(made.joints) == 120
+    assert all("straight" in caption for caption in made.captions)
+    assert straight_walk(clip(3, caption="a person jumps forward"), 120) is None
+
+
+def test_a_wave_raises_one_hand_over_the_shoulder_and_swings_it() -> None:
+    body = clip(3)
+    made = waving(body, "right", ["a person waves"], random.Random(0))
+    others = [joint for joint in range(22) if joint not in (19, 21)]
+    np.testing.assert_array_equal(made.joints[:, others], body.joints[:, others])
+    assert (made.joints[25:, 21, 1] > made.joints[25:, 17, 1]).all()
+    across = made.joints[25:, 21, 0] - made.joints[25:, 19, 0]
+    assert across.max() - across.min() > 0.1
+    assert_bones(made.joints)
 
 
 def test_concatenation_has_no_jump() -> None:
@@ -80,7 +117,7 @@ def test_only_straight_walks_are_reversed() -> None:
 
 def test_a_gesture_changes_the_arms_only() -> None:
     body, gesture = clip(3), clip(6)
-    made = with_gesture(body, gesture, "a person walks and waves")
+    made = with_gesture(body, gesture, ["a person walks and waves"])
     legs_and_spine = [j for j in range(22) if j not in (18, 19, 20, 21)]
     np.testing.assert_array_equal(made.joints[:, legs_and_spine], body.joints[:, legs_and_spine])
     assert np.abs(made.joints[:, 20] - body.joints[:, 20]).max() > 0.05

@@ -1,0 +1,28 @@
+"""`trainer prepare`: make training data: views (2D keypoint clips of a motion corpus)."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+
+KINDS = {"views": "2D keypoint clips of a corpus seen by virtual cameras"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what can be prepared; each has options of its own."""
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    for kind, text in KINDS.items():
+        module = importlib.import_module(f"trainer.commands.prepare_{kind}")
+        subparser = kinds.add_parser(
+            kind,
+            help=text,
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(subparser)
+        subparser.set_defaults(prepare=module.run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prepare that kind of data."""
+    return int(args.prepare(args))
