@@ -1,7 +1,7 @@
 """Messages between the add-on and the engine, and how they become ZeroMQ frames.
 
 Both processes import this file, so it uses the standard library and NumPy only. It is also
-the specification: the docstring of each message says what answers it.
+the specification: the docstring of each message says what answers it. wire.py does the frames.
 
 One message is one multipart ZeroMQ message (a DEALER in the add-on, a ROUTER in the engine):
 
@@ -19,48 +19,38 @@ Units: metres, seconds, radians; right-handed, y up, +z forward; quaternions are
 
 from __future__ import annotations
 
-import functools
-import json
-import math
-import types
 import typing
 from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from typing import Any, TypeAlias, TypeVar, cast
+from dataclasses import dataclass, field
+from typing import TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 
-PROTOCOL_VERSION = 1
+from . import wire
+from .wire import (
+    MAX_FRAME_BYTES,
+    MAX_HEADER_BYTES,
+    PROTOCOL_VERSION,
+    ProtocolError,
+    VersionError,
+    check_id,
+    check_range,
+    check_shape,
+)
 
-# A dtype outside this set is refused, so that a message can never carry a pickle.
-ARRAY_DTYPES = frozenset({"<f4", "<i4", "|b1"})
+__all__ = [  # what comes from wire.py; the messages below are public anyway
+    "MAX_FRAME_BYTES",
+    "MAX_HEADER_BYTES",
+    "PROTOCOL_VERSION",
+    "ProtocolError",
+    "VersionError",
+]
 
-MAX_HEADER_BYTES = 1 << 20
-MAX_FRAME_BYTES = 32 << 20  # a minute of 60 joints at 120 fps is 7 MiB
-MAX_ARRAYS = 16
 MAX_CANDIDATES = 64
 MAX_SEED = 2**63 - 1 - MAX_CANDIDATES  # candidate i has seed + i, which must fit a generator
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
-Expected = TypeVar("Expected")
-
-
-class ProtocolError(ValueError):
-    """A message that can't be sent, or that arrived and can't be used.
-
-    job_id names the job that the message was about, where that could still be read.
-    """
-
-    def __init__(self, message: str, *, job_id: str = "") -> None:
-        # It may quote half a surrogate pair, which could not be sent back as the answer.
-        super().__init__(message.encode(errors="backslashreplace").decode())
-        self.job_id = job_id
-
-
-class VersionError(ProtocolError):
-    """The other side speaks another version of the protocol."""
-
 
 # --- messages: add-on to engine ----------------------------------------------------------
 
@@ -74,28 +64,75 @@ class Hello:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LaterPrompt:
+    """What a PromptRequest wants done after its first prompt."""
+
+    prompt: str
+    num_frames: int  # of the result
+
+    def __post_init__(self) -> None:
+        check_range("num_frames of a later prompt", self.num_frames, 1, 10**6)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PromptRequest:
     """Sample motions from text. Answered by JobQueued*, JobProgress*, then count times
     JobResult, or one of JobFailed and JobCancelled; all carry the same job_id."""
 
     job_id: str  # chosen by the client, unique among its jobs
     prompt: str
-    num_frames: int  # of the result
+    num_frames: int  # of the whole result
     fps: float  # of the result: the scene's; the engine resamples
     model: str = ""  # "" is the engine's default model
     seed: int = -1  # -1: the engine draws one and writes it into the provenance
     num_steps: int = 0  # denoising steps; 0 is the model's default
     guidance_scale: float = 0.0  # 1 is no guidance; 0 is the model's default
     count: int = 1  # candidates; candidate i is sampled with seed + i
+    then: list[LaterPrompt] = field(default_factory=list[LaterPrompt])  # the first has the rest
+    loop: bool = False  # the last frame is the first pose again
 
     def __post_init__(self) -> None:
-        _check_id(self.job_id)
-        _check_range("num_frames", self.num_frames, 1, 10**6)
-        _check_range("fps", self.fps, 1.0, 1000.0)
-        _check_range("seed", self.seed, -1, MAX_SEED)
-        _check_range("num_steps", self.num_steps, 0, 10_000)
-        _check_range("guidance_scale", self.guidance_scale, 0.0, 100.0)
-        _check_range("count", self.count, 1, MAX_CANDIDATES)
+        check_id(self.job_id)
+        check_range("num_frames", self.num_frames, 1, 10**6)
+        check_range("fps", self.fps, 1.0, 1000.0)
+        check_range("seed", self.seed, -1, MAX_SEED)
+        check_range("num_steps", self.num_steps, 0, 10_000)
+        check_range("guidance_scale", self.guidance_scale, 0.0, 100.0)
+        check_range("count", self.count, 1, MAX_CANDIDATES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoRequest:
+    """Recover the motion of one person from a movie. Answered as PromptRequest is.
+
+    Frames of the movie are counted from 0 in the order in which they are shown. The motion lasts
+    as long as they do by the movie's own time stamps.
+    """
+
+    job_id: str  # chosen by the client, unique among its jobs
+    path: str  # of the movie, absolute, on the engine's computer
+    first_frame: int  # of the movie
+    num_frames: int  # of the movie
+    fps: float  # of the result: the scene's; the engine resamples
+    person: int = -1  # -1: the largest; 0, 1 …: in the order in which they appear
+    prompt: str = ""  # what is done, for models that take both
+    model: str = ""  # "" is the engine's default model for video
+    seed: int = -1  # -1: the engine draws one and writes it into the provenance
+    num_steps: int = 0  # 0 is the model's default
+    guidance_scale: float = 0.0  # 0 is the model's default
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        check_id(self.job_id)
+        check_range("length of path", len(self.path), 1, 4096)
+        check_range("first_frame", self.first_frame, 0, 10**8)
+        check_range("num_frames", self.num_frames, 1, 10**6)
+        check_range("fps", self.fps, 1.0, 1000.0)
+        check_range("person", self.person, -1, 1000)
+        check_range("seed", self.seed, -1, MAX_SEED)
+        check_range("num_steps", self.num_steps, 0, 10_000)
+        check_range("guidance_scale", self.guidance_scale, 0.0, 100.0)
+        check_range("count", self.count, 1, MAX_CANDIDATES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +142,7 @@ class CancelJob:
     job_id: str
 
     def __post_init__(self) -> None:
-        _check_id(self.job_id)
+        check_id(self.job_id)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +182,7 @@ class Welcome:
     engine_version: str
     device: str
     models: list[ModelEntry]
+    takes_video: bool = False  # it knows VideoRequest; whether a model does, `accepts` says
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,14 +237,14 @@ class JobResult:
 
     def __post_init__(self) -> None:
         num_joints, num_frames = len(self.joint_names), len(self.root_translation)
-        _check_shape("rest_offsets", self.rest_offsets, (num_joints, 3))
-        _check_shape("root_translation", self.root_translation, (num_frames, 3))
-        _check_shape("local_rotations", self.local_rotations, (num_frames, num_joints, 4))
-        _check_shape("contacts", self.contacts, (num_frames, 4))
-        _check_range("fps", self.fps, 1.0, 1000.0)
-        _check_range("number of parents", len(self.parents), num_joints, num_joints)
+        check_shape("rest_offsets", self.rest_offsets, (num_joints, 3))
+        check_shape("root_translation", self.root_translation, (num_frames, 3))
+        check_shape("local_rotations", self.local_rotations, (num_frames, num_joints, 4))
+        check_shape("contacts", self.contacts, (num_frames, 4))
+        check_range("fps", self.fps, 1.0, 1000.0)
+        check_range("number of parents", len(self.parents), num_joints, num_joints)
         for joint, parent in enumerate(self.parents):
-            _check_range(f"parents[{joint}]", parent, -1, joint - 1)
+            check_range(f"parents[{joint}]", parent, -1, joint - 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,6 +279,7 @@ Message: TypeAlias = (
     | Welcome
     | Rejected
     | PromptRequest
+    | VideoRequest
     | CancelJob
     | JobQueued
     | JobProgress
@@ -256,28 +295,9 @@ Message: TypeAlias = (
 MESSAGE_TYPES: dict[str, type[Message]] = {kind.__name__: kind for kind in typing.get_args(Message)}
 
 
-# --- frames ------------------------------------------------------------------------------
-
-
 def encode(message: Message) -> list[bytes]:
     """Turn a message into its frames; a ProtocolError refuses what decode would refuse."""
-    name = type(message).__name__
-    body: dict[str, object] = {}
-    arrays: list[dict[str, object]] = []
-    array_frames: list[bytes] = []
-    for field_name, hint in _hints(type(message)).items():
-        value = getattr(message, field_name)
-        if _is_array(hint):
-            frame, dtype = _array_to_frame(field_name, value)
-            arrays.append({"field": field_name, "dtype": dtype, "shape": list(value.shape)})
-            array_frames.append(frame)
-        else:
-            body[field_name] = _to_json(value)
-            _from_json(body[field_name], hint, field_name)
-    header = {"version": PROTOCOL_VERSION, "type": name, "body": body, "arrays": arrays}
-    header_frame = json.dumps(header, allow_nan=False).encode()
-    _check_size(name, len(header_frame), MAX_HEADER_BYTES)
-    return [header_frame, *array_frames]
+    return wire.encode(message)
 
 
 def decode(frames: Sequence[bytes]) -> Message:
@@ -287,164 +307,4 @@ def decode(frames: Sequence[bytes]) -> Message:
         VersionError: the other side speaks another version.
         ProtocolError: anything else that encode could not have written.
     """
-    header = _decode_header(frames)
-    message_type = MESSAGE_TYPES.get(_typed(header.get("type"), str, "type"))
-    if message_type is None:
-        raise ProtocolError(f"type is {str(header.get('type'))[:64]!r}, which is no message")
-    body = cast("dict[str, object]", _typed(header.get("body"), dict, "body"))
-    try:
-        arrays = _decode_arrays(header.get("arrays", []), frames[1:])
-        return cast("Message", _build(message_type, body, arrays))
-    except ProtocolError as error:
-        # An id is ASCII; of any other the rest would be no message's to send back.
-        error.job_id = str(body.get("job_id", ""))[:64].encode("ascii", "ignore").decode()
-        raise
-
-
-def _decode_header(frames: Sequence[bytes]) -> dict[str, object]:
-    if not 1 <= len(frames) <= 1 + MAX_ARRAYS:
-        raise ProtocolError(f"The message has {len(frames)} frames, needs 1 to {1 + MAX_ARRAYS}")
-    _check_size("The header", len(frames[0]), MAX_HEADER_BYTES)
-    try:
-        # UnicodeDecodeError and JSONDecodeError are ValueErrors; so is a number of 5,000 digits.
-        parsed = json.loads(frames[0].decode())
-    except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"The header is not JSON: {error}") from error
-    header = cast("dict[str, object]", _typed(parsed, dict, "The header"))
-    version = header.get("version")
-    if type(version) is not int or version != PROTOCOL_VERSION:
-        raise VersionError(
-            f"The other side speaks protocol version {str(version)[:16]}, this side "
-            f"{PROTOCOL_VERSION}: install the add-on and the engine of the same release"
-        )
-    return header
-
-
-def _decode_arrays(described: object, frames: Sequence[bytes]) -> dict[str, npt.NDArray[Any]]:
-    entries = cast("list[object]", _typed(described, list, "arrays"))
-    if len(entries) != len(frames):
-        raise ProtocolError(f"The message has {len(frames)} array frames, needs {len(entries)}")
-    arrays: dict[str, npt.NDArray[Any]] = {}
-    for item, frame in zip(entries, frames, strict=True):
-        entry = cast("dict[str, object]", _typed(item, dict, "arrays[]"))
-        name = _typed(entry.get("field"), str, "arrays[].field")
-        arrays[name] = _frame_to_array(entry, name[:64], frame)
-    return arrays
-
-
-def _frame_to_array(entry: dict[str, object], name: str, frame: bytes) -> npt.NDArray[Any]:
-    dtype = _typed(entry.get("dtype"), str, f"{name}.dtype")
-    shape = cast("list[int]", _typed(entry.get("shape"), list, f"{name}.shape"))
-    _check_dtype(name, dtype)
-    if len(shape) > 4 or not all(type(size) is int and size >= 0 for size in shape):
-        raise ProtocolError(f"{name} has shape {str(shape)[:64]}, needs up to 4 sizes of 0 or more")
-    needed = math.prod(shape) * np.dtype(dtype).itemsize
-    if len(frame) != needed:
-        raise ProtocolError(f"{name} has {len(frame)} bytes, needs {str(needed)[:32]}")
-    array = np.frombuffer(frame, dtype=dtype).reshape(shape)
-    _check_array(name, array)
-    return array
-
-
-def _array_to_frame(name: str, value: object) -> tuple[bytes, str]:
-    if not isinstance(value, np.ndarray):
-        raise ProtocolError(f"{name} is {type(value).__name__}, needs an array")
-    array = cast("npt.NDArray[Any]", value)
-    little = array.dtype.newbyteorder("<")
-    _check_dtype(name, little.str)
-    _check_array(name, array)
-    return array.astype(little, copy=False).tobytes(), little.str
-
-
-# --- fields ------------------------------------------------------------------------------
-
-
-@functools.cache
-def _hints(message_type: type[Any]) -> dict[str, Any]:
-    return typing.get_type_hints(message_type)
-
-
-def _build(
-    message_type: type[Any], body: dict[str, object], arrays: dict[str, npt.NDArray[Any]]
-) -> object:
-    """Make a dataclass from the fields that it knows; it checks itself."""
-    hints = _hints(message_type)
-    values: dict[str, object] = {
-        name: _from_json(value, hints[name], name)
-        for name, value in body.items()
-        if name in hints and not _is_array(hints[name])
-    }
-    values |= {name: array for name, array in arrays.items() if _is_array(hints.get(name))}
-    for part in fields(message_type):
-        needed = part.default is MISSING and part.default_factory is MISSING
-        if needed and part.name not in values:
-            raise ProtocolError(f"{message_type.__name__} has no {part.name}")
-    return message_type(**values)
-
-
-def _to_json(value: object) -> object:
-    if isinstance(value, list):
-        return [_to_json(item) for item in cast("list[object]", value)]
-    return vars(value) if is_dataclass(value) else value
-
-
-def _from_json(value: object, hint: Any, name: str) -> object:
-    if isinstance(hint, types.GenericAlias):
-        (item_hint,) = typing.get_args(hint)
-        items = cast("list[object]", _typed(value, list, name))
-        return [_from_json(item, item_hint, name) for item in items]
-    if is_dataclass(hint):
-        body = cast("dict[str, object]", _typed(value, dict, name))
-        return _build(cast("type[Any]", hint), body, {})
-    if hint is float and type(value) is int:
-        value = float(value) if abs(value) < 1 << 53 else math.inf
-    checked = _typed(value, cast("type[object]", hint), name)
-    # JSON has no NaN, but Python's reads one, and reads 1e999 as infinity.
-    if isinstance(checked, float) and not math.isfinite(checked):
-        raise ProtocolError(f"{name} is {checked}, needs a finite number")
-    # It also reads halves of surrogate pairs, which no file or log can be given later.
-    if isinstance(checked, str) and any("\ud800" <= letter <= "\udfff" for letter in checked):
-        raise ProtocolError(f"{name} has half a character, needs valid Unicode")
-    return checked
-
-
-def _typed(value: object, expected: type[Expected], name: str) -> Expected:
-    # Not isinstance: True is an int in Python, but never a frame count.
-    if type(value) is expected:
-        return value
-    raise ProtocolError(f"{name} is {type(value).__name__}, needs {expected.__name__}")
-
-
-def _is_array(hint: object) -> bool:
-    return typing.get_origin(hint) is np.ndarray
-
-
-def _check_id(text: str) -> None:
-    if not (0 < len(text) <= 64 and text.isascii() and text.isprintable()):
-        raise ProtocolError(f"job_id is {text[:64]!r}, needs 1 to 64 printable ASCII characters")
-
-
-def _check_range(name: str, value: float, least: float, most: float) -> None:
-    if not least <= value <= most:
-        raise ProtocolError(f"{name} is {value}, needs {least} to {most}")
-
-
-def _check_shape(name: str, array: npt.NDArray[Any], shape: tuple[int, ...]) -> None:
-    if array.shape != shape:
-        raise ProtocolError(f"{name} has shape {array.shape}, needs {shape}")
-
-
-def _check_size(name: str, size: int, most: int) -> None:
-    if size > most:
-        raise ProtocolError(f"{name} has {size} bytes, needs {most} or fewer")
-
-
-def _check_dtype(name: str, dtype: str) -> None:
-    if dtype not in ARRAY_DTYPES:
-        raise ProtocolError(f"{name} has dtype {dtype[:16]!r}, needs one of {sorted(ARRAY_DTYPES)}")
-
-
-def _check_array(name: str, array: npt.NDArray[Any]) -> None:
-    _check_size(name, array.nbytes, MAX_FRAME_BYTES)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise ProtocolError(f"{name} has values that are not finite numbers")
+    return cast("Message", wire.decode(frames, MESSAGE_TYPES))

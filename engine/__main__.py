@@ -1,4 +1,4 @@
-"""The command line: python -m engine generate | models | describe | serve.
+"""The command line: python -m engine generate | models | describe | devices | serve.
 
 Exit codes: 0 done, 1 the work failed, 2 the words or a file given are wrong, 130 interrupted.
 """
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from engine import __version__
-from engine.commands import console, describe, generate, models, serve
+from engine.commands import console, describe, devices, generate, models, serve
 
 EPILOG = f"example: {generate.EXAMPLE}"
 
@@ -21,7 +21,7 @@ def parser() -> console.Parser:
     )
     top.add_argument("--version", action="version", version=__version__)
     verbs = top.add_subparsers(metavar="VERB", required=True)
-    for verb in (generate, models, describe, serve):
+    for verb in (generate, models, describe, devices, serve):
         verb.add_parser(verbs)
     return top
 

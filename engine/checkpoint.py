@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from engine.motion.skeleton import SMPL_22, Skeleton
@@ -112,9 +112,7 @@ def save_checkpoint(
     }
     info = replace(info, model_hash=hash_model(info.method_config, stored), name=path.stem)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    save_file(stored, partial, metadata={METADATA_KEY: json.dumps(info.header())})
-    partial.replace(path)
+    _write(path, stored, info)
     return replace(info, size_bytes=path.stat().st_size)
 
 
@@ -123,9 +121,13 @@ def update_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
     info = read_info(path)
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    info = replace(info, metrics={**info.metrics, **metrics})
+    _write(path, tensors, replace(info, metrics={**info.metrics, **metrics}))
+
+
+def _write(path: Path, tensors: dict[str, Tensor], info: CheckpointInfo) -> None:
     partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata={METADATA_KEY: json.dumps(info.header())})
+    # save_file would make a file that only its owner may read
+    partial.write_bytes(save(tensors, metadata={METADATA_KEY: json.dumps(info.header())}))
     partial.replace(path)
 
 

@@ -19,7 +19,7 @@ from .. import protocol
 log = logging.getLogger(__name__)
 
 PING_INTERVAL_S = 1.0
-DEAD_AFTER_S = 10.0
+DEAD_AFTER_S = 8.0
 CLOSE_LINGER_MS = 500  # how long a last Shutdown may take to leave, in ZeroMQ's own thread
 
 
@@ -41,11 +41,12 @@ class EngineClient:
         self.welcome: protocol.Welcome | None = None
         self.refusal = ""  # why the engine won't serve this client, in the artist's words
         self._clock = clock
+        self._hello = protocol.Hello(token=token, client_name=client_name)
         self._socket = _connect(endpoint)
         self._last_ping = clock()
         self._unanswered_since: float | None = clock()
         self._silent_s = 0.0  # how long the engine has left something unanswered
-        self.send(protocol.Hello(token=token, client_name=client_name))
+        self.refresh()
 
     @property
     def is_ready(self) -> bool:
@@ -88,6 +89,14 @@ class EngineClient:
             message = self._decode(frames)
             if message is not None:
                 yield message
+
+    def refresh(self) -> None:
+        """Ask for a new Welcome: its models may be others by now.
+
+        Raises:
+            EngineLinkError: as send().
+        """
+        self.send(self._hello)
 
     def close(self) -> None:
         """Disconnect. What was sent just before still leaves. Closing twice is fine."""

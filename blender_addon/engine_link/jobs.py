@@ -49,6 +49,7 @@ class Job:
     num_steps: int = 0  # 0 until the first progress
     num_results: int = 0  # candidates that have arrived
     count: int = 1
+    speed: float = 1.0  # seconds of the motion per second of the timeline, as of a movie strip
     message: str = ""  # why it failed, in the artist's words
     warnings: list[str] = field(default_factory=list[str])
     cancel_requested: bool = False

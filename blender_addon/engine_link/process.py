@@ -23,7 +23,13 @@ KEPT_LOGS = 5
 KILL_WAIT_S = 0.01
 
 # What Blender's or a virtual environment's own Python may have set would mislead another one.
-FOREIGN_VARIABLES = ("PYTHONHOME", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__", "VIRTUAL_ENV")
+FOREIGN_VARIABLES = (
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "PYTHONSTARTUP",
+    "__PYVENV_LAUNCHER__",
+    "VIRTUAL_ENV",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +54,9 @@ class EngineCommand:
 
     def arguments(self, connection_file: Path) -> list[str]:
         """The command line."""
-        words = [str(self.python), "-u", "-m", self.module, "serve"]
+        # -P: an `engine` folder where Blender happens to run is not the one that is installed.
+        safe = ["-P"] if self.engine_root is None else []
+        words = [str(self.python), *safe, "-u", "-m", self.module, "serve"]
         words += ["--connection-file", str(connection_file), "--parent-pid", str(os.getpid())]
         words += ["--device", self.device]
         for folder in self.model_folders:
@@ -182,15 +190,24 @@ def read_connection(path: Path) -> EngineConnection | None:
         raise EngineLinkError(f"{path} is no connection file: {error!r}") from error
 
 
-def _popen(words: Sequence[str], root: Path | None, output: Any) -> subprocess.Popen[bytes]:
+def clean_environment() -> dict[str, str]:
+    """The variables for another Python: those of Blender's would mislead it."""
     environment = {k: v for k, v in os.environ.items() if k not in FOREIGN_VARIABLES}
-    environment.pop("PYTHONPATH", None)  # Blender's modules are of another Python
+    environment["PYTHONUTF8"] = "1"
+    return environment
+
+
+def hidden_window() -> int:
+    """The creation flags by which Windows opens no console; 0 elsewhere."""
+    if sys.platform == "win32":
+        return subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
+    return 0
+
+
+def _popen(words: Sequence[str], root: Path | None, output: Any) -> subprocess.Popen[bytes]:
+    environment = clean_environment()
     if root is not None:
         environment["PYTHONPATH"] = str(root)
-    environment["PYTHONUTF8"] = "1"
-    hidden = 0
-    if sys.platform == "win32":
-        hidden = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
     return subprocess.Popen(
         words,
         stdin=subprocess.DEVNULL,
@@ -198,7 +215,7 @@ def _popen(words: Sequence[str], root: Path | None, output: Any) -> subprocess.P
         stderr=subprocess.STDOUT,
         cwd=root,
         env=environment,
-        creationflags=hidden,
+        creationflags=hidden_window(),
         # Ctrl-C in Blender's terminal is Blender's: the engine ends with its parent anyway.
         start_new_session=sys.platform != "win32",
     )

@@ -17,6 +17,9 @@ from collections.abc import Iterator
 
 from .. import protocol
 from .client import DEAD_AFTER_S, EngineClient, EngineLinkError
+from .devices import EngineCheck
+from .engine_set_up import EngineSetUp
+from .engine_view import EngineView
 from .jobs import JobTable
 from .process import EngineCommand, EngineConnection, EngineProcess
 
@@ -39,6 +42,9 @@ message: str = ""  # why the state is LOST, in the artist's words
 client: EngineClient | None = None
 process: EngineProcess | None = None
 jobs: JobTable = JobTable()
+set_up: EngineSetUp = EngineSetUp()  # of the engine's environment
+engine_view: EngineView | None = None  # what the preferences show; None: look again
+engine_check: EngineCheck | None = None  # of an interpreter that the artist has chosen
 _stop_deadline: float = 0.0
 
 
@@ -118,7 +124,12 @@ def models() -> list[protocol.ModelEntry]:
 
 def reset(*, wait_s: float = 0.0) -> None:
     """Drop everything, at the end of the add-on. Waits wait_s for the engine, then kills it."""
-    global jobs
+    global jobs, engine_check, engine_view
+    set_up.cancel()
+    if engine_check is not None:
+        engine_check.close()
+        engine_check = None
+    engine_view = None
     stop_engine()
     if process is not None and wait_s > 0:
         process.wait(wait_s)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from engine.commands import console
 
 if TYPE_CHECKING:
-    from engine.generation import GenerationRequest
+    from engine.generation import GenerationRequest, LaterPrompt
     from engine.methods.base import Method, Prompt
     from engine.motion.motion import Motion
 
@@ -28,9 +28,20 @@ def add_parser(verbs: console.Verbs) -> None:
     parser.add_argument("prompt", metavar="PROMPT", help="what the person does")
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
-        "--seconds", type=float, help=f"length of the motion (default: {DEFAULT_SECONDS:g})"
+        "--seconds", type=float, help=f"length of the (first) motion (default: {DEFAULT_SECONDS:g})"
     )
     length.add_argument("--frames", type=int, help="length in frames of the result")
+    parser.add_argument(
+        "--then",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("PROMPT", "SECONDS"),
+        help="what is done after that; several times for several prompts",
+    )
+    parser.add_argument(
+        "--loop", action="store_true", help="the last frame is the first pose again"
+    )
     parser.add_argument("--fps", type=float, help="frame rate (default: the model's own)")
     parser.add_argument("--seed", type=int, help="same seed, same motion (default: a random one)")
     parser.add_argument("--model", default="", help="name of a model (see: engine models)")
@@ -132,15 +143,33 @@ def _request(
     fps = float(method.info.fps if arguments.fps is None else arguments.fps)
     check_fps(fps)
     seconds = DEFAULT_SECONDS if arguments.seconds is None else arguments.seconds
+    frames = max(1, round(seconds * fps)) if arguments.frames is None else arguments.frames
+    later = tuple(_later_prompt(text, length, fps) for text, length in arguments.then)
     return GenerationRequest(
         prompt=prompt,
-        num_frames=max(1, round(seconds * fps)) if arguments.frames is None else arguments.frames,
+        num_frames=frames + sum(part.num_frames for part in later),
         fps=fps,
         seed=seed,
         num_steps=arguments.steps,
         guidance_scale=arguments.guidance,
         count=arguments.count or 1,
+        then=later,
+        loop=arguments.loop,
     )
+
+
+def _later_prompt(text: str, seconds: str, fps: float) -> LaterPrompt:
+    from engine.generation import LaterPrompt
+    from engine.methods.base import Prompt, check_seconds
+
+    try:
+        length = float(seconds)
+    except ValueError:
+        raise console.CommandError(
+            f"--then {text!r} {seconds!r}: the length is no number, needs PROMPT SECONDS"
+        ) from None
+    check_seconds(length)
+    return LaterPrompt(Prompt(text), max(1, round(length * fps)))
 
 
 def _tell(arguments: argparse.Namespace, results: list[tuple[Path, Motion]]) -> None:

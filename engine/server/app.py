@@ -19,7 +19,7 @@ from engine import __version__
 from engine.server.connection import EndpointError, is_token
 from engine.server.model_store import Models
 from engine.server.results import info_to_entry
-from engine.server.worker import ANSWERS_ADDRESS, DONE, JOBS_ADDRESS, STOP, Worker
+from engine.server.worker import ANSWERS_ADDRESS, DONE, JOBS_ADDRESS, STOP, JobRequest, Worker
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ LAST_WORDS_MS = 1000  # how long the last messages may take to leave
 @dataclass(frozen=True)
 class _Job:
     client: bytes
-    request: protocol.PromptRequest
+    request: JobRequest
 
 
 class Server:
@@ -105,7 +105,7 @@ class Server:
                 self._welcome(client, message)
             case protocol.Ping():
                 self._send(client, protocol.Pong())
-            case protocol.PromptRequest():
+            case protocol.PromptRequest() | protocol.VideoRequest():
                 self._queue(_Job(client, message))
             case protocol.CancelJob():
                 self._cancel(client, message.job_id)
@@ -125,7 +125,9 @@ class Server:
         entries = [
             info_to_entry(info, is_default=info.name == default) for info in self._models.entries()
         ]
-        welcome = protocol.Welcome(engine_version=__version__, device=self._device, models=entries)
+        welcome = protocol.Welcome(
+            engine_version=__version__, device=self._device, models=entries, takes_video=True
+        )
         self._send(client, welcome)
 
     def _reject(self, client: bytes, code: str, message: str) -> None:

@@ -38,8 +38,13 @@ class Models(Protocol):
         """The model of a request that names none; "" if there is no model at all."""
         ...
 
-    def load(self, name: str) -> Method:
+    def load(self, name: str, *, on_cpu: bool = False) -> Method:
         """A model, ready to run."""
+        ...
+
+    @property
+    def is_on_cpu(self) -> bool:
+        """Models run on the processor anyway."""
         ...
 
 
@@ -47,6 +52,7 @@ class Models(Protocol):
 class _Loaded:
     path: Path
     modified_ns: int
+    device: torch.device
     method: Method
 
 
@@ -60,6 +66,7 @@ class ModelStore:
         self._device = device
         self._loader = loader
         self._loaded: _Loaded | None = None
+        self._told: set[str] = set()  # what is wrong with models that were left out
 
     def entries(self) -> list[CheckpointInfo]:
         """The models found, by name. Only headers are read."""
@@ -68,7 +75,9 @@ class ModelStore:
             try:
                 found.append(read_info(path))
             except CheckpointError as error:
-                log.warning("Left out a model: %s", error)
+                if str(error) not in self._told:
+                    log.warning("Left out a model: %s", error)
+                    self._told.add(str(error))
         return sorted(found, key=lambda info: info.name)
 
     def default_name(self) -> str:
@@ -88,8 +97,15 @@ class ModelStore:
             return paths[wanted]
         raise UnknownModelError(_unknown_model(name, sorted(paths), self.folders))
 
-    def load(self, name: str) -> Method:
-        """A model on the device. The one used last stays there until another is asked for.
+    @property
+    def is_on_cpu(self) -> bool:
+        """The device is the processor."""
+        return self._device.type == "cpu"
+
+    def load(self, name: str, *, on_cpu: bool = False) -> Method:
+        """A model on the device, or on the processor where the device's memory is not enough.
+
+        The one used last stays there until another is asked for.
 
         Raises:
             UnknownModelError: there is none of that name.
@@ -97,14 +113,16 @@ class ModelStore:
         """
         path = self.path(name)
         modified_ns = path.stat().st_mtime_ns
+        device = torch.device("cpu") if on_cpu else self._device
         last = self._loaded
-        if last is not None and (last.path, last.modified_ns) == (path, modified_ns):
+        wanted = (path, modified_ns, device)
+        if last is not None and (last.path, last.modified_ns, last.device) == wanted:
             return last.method
         self._loaded = None  # two models at once might not fit on the device
         del last
-        log.info("Loading %s", path)
-        method = self._loader(path, self._device)
-        self._loaded = _Loaded(path, modified_ns, method)
+        log.info("Loading %s on %s", path, device)
+        method = self._loader(path, device)
+        self._loaded = _Loaded(path, modified_ns, device, method)
         return method
 
     def _paths(self) -> dict[str, Path]:

@@ -12,15 +12,16 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 
-import torch
 import zmq
 
 from blender_addon import protocol
 from engine.checkpoint import CheckpointError
-from engine.generation import GenerationRequest, draw_seed, generate
-from engine.methods.base import Cancelled, Prompt, RequestError
+from engine.generation import GenerationRequest, LaterPrompt, draw_seed, generate
+from engine.methods.base import Cancelled, Prompt, Report, RequestError
 from engine.networks.text_encoder import TextEncoderError
+from engine.server.memory import Attempt, attempts, free_memory, is_out_of_memory
 from engine.server.model_store import Models, UnknownModelError
 from engine.server.results import motion_to_result
 
@@ -33,6 +34,7 @@ STOP = [b""]
 PROGRESS_INTERVAL_S = 0.1
 
 Send = Callable[[protocol.Message], None]
+JobRequest = protocol.PromptRequest | protocol.VideoRequest
 
 
 class Worker(threading.Thread):
@@ -60,13 +62,13 @@ class Worker(threading.Thread):
                 def send(message: protocol.Message, client: bytes = client) -> None:
                     answers.send_multipart([MESSAGE, client, *protocol.encode(message)])
 
-                assert isinstance(request, protocol.PromptRequest)
+                assert isinstance(request, JobRequest)
                 run_job(request, self._models, send, self.cancel.is_set)
                 answers.send_multipart([DONE])
 
 
 def run_job(
-    request: protocol.PromptRequest,
+    request: JobRequest,
     models: Models,
     send: Send,
     is_cancelled: Callable[[], bool],
@@ -74,6 +76,8 @@ def run_job(
     """Run one job and send its end, whatever happens."""
     started = time.monotonic()
     try:
+        if isinstance(request, protocol.VideoRequest):
+            raise RequestError(why_no_video(request, models))
         end = _generate(request, models, send, is_cancelled)
     except Exception as error:  # noqa: BLE001 - whatever a job does, the engine goes on
         end = _failure(request.job_id, error)
@@ -90,19 +94,50 @@ def _generate(
     is_cancelled: Callable[[], bool],
 ) -> protocol.Message | None:
     """Send the results. Return the message that ends the job, None if a result has."""
-    report = _Reporter(request.job_id, send, is_cancelled)
-    try:
-        wanted = to_generation(request)
-        method = models.load(request.model)
-        for candidate, motion in enumerate(generate(method, wanted, report)):
-            send(
-                motion_to_result(
-                    motion, job_id=request.job_id, candidate=candidate, count=request.count
-                )
-            )
-    except Cancelled:
-        return protocol.JobCancelled(job_id=request.job_id)
+    wanted = to_generation(request)
+    candidates = _Candidates(request, models, send, _Reporter(request.job_id, send, is_cancelled))
+    ways = attempts(count=request.count, is_on_cpu=models.is_on_cpu)
+    for way in ways:
+        try:
+            candidates.make(wanted, way)
+        except Cancelled:
+            return protocol.JobCancelled(job_id=request.job_id)
+        except Exception as error:
+            if way is ways[-1] or not is_out_of_memory(error):
+                raise
+            log.warning("Job %s: out of memory, trying otherwise: %s", request.job_id, error)
+        else:
+            return None
+        free_memory()  # here, because the error held on to what the attempt had made
     return None
+
+
+class _Candidates:
+    """Makes and sends the candidates of a job; goes on where the attempt before had to stop."""
+
+    def __init__(
+        self, request: protocol.PromptRequest, models: Models, send: Send, report: Report
+    ) -> None:
+        self._request, self._models = request, models
+        self._send, self._report = send, report
+        self._num_sent = 0
+
+    def make(self, wanted: GenerationRequest, way: Attempt) -> None:
+        """Make what is still missing."""
+        method = self._models.load(self._request.model, on_cpu=way.on_cpu)
+        missing = replace(
+            wanted, seed=wanted.seed + self._num_sent, count=wanted.count - self._num_sent
+        )
+        for motion in generate(method, missing, self._report, max_batch=way.max_batch):
+            told = (way.warning,) if way.warning else ()
+            result = motion_to_result(
+                replace(motion, warnings=(*motion.warnings, *told)),
+                job_id=self._request.job_id,
+                candidate=self._num_sent,
+                count=self._request.count,
+            )
+            self._send(result)
+            self._num_sent += 1
 
 
 def to_generation(request: protocol.PromptRequest) -> GenerationRequest:
@@ -119,7 +154,28 @@ def to_generation(request: protocol.PromptRequest) -> GenerationRequest:
         num_steps=request.num_steps or None,
         guidance_scale=request.guidance_scale or None,
         count=request.count,
+        then=tuple(LaterPrompt(Prompt(part.prompt), part.num_frames) for part in request.then),
+        loop=request.loop,
     )
+
+
+def why_no_video(request: protocol.VideoRequest, models: Models) -> str:
+    """Why a request with a movie can't be served, in a line for the user.
+
+    Raises:
+        UnknownModelError: no model has the name that was asked for.
+    """
+    names = {info.name for info in models.entries()}
+    takers = sorted(info.name for info in models.entries() if "video" in info.accepts)
+    if not takers:
+        return "No model here accepts video: write a prompt instead, or add a model that does"
+    if request.model and request.model not in names:
+        raise UnknownModelError(
+            f"There is no model {request.model[:80]!r}, needs one of: {', '.join(takers)}"
+        )
+    if request.model and request.model not in takers:
+        return f"The model {request.model} does not accept video, needs one of: {', '.join(takers)}"
+    return "This engine cannot read video yet: install a newer one"
 
 
 class _Reporter:
@@ -168,8 +224,8 @@ def _explain(error: Exception) -> tuple[str, str]:
             return "bad_request", str(error)
         case CheckpointError() | TextEncoderError():
             return "bad_model", str(error)
-        case torch.OutOfMemoryError() | MemoryError():
-            return "out_of_memory", "There is not enough memory: try fewer frames or the CPU"
+        case _ if is_out_of_memory(error):
+            return "out_of_memory", "There is not enough memory: try fewer frames"
         case _:
             first_line = next(iter(str(error).splitlines()), "")
             return "internal", f"The engine failed on this: {type(error).__name__}: {first_line}"

@@ -101,3 +101,9 @@ def test_another_skeleton_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(CheckpointError, match="was trained on the skeleton"):
         load_checkpoint(path)
+
+
+def test_a_checkpoint_is_readable_like_any_new_file(checkpoint: Path, tmp_path: Path) -> None:
+    plain = tmp_path / "plain.txt"
+    plain.write_text("x")
+    assert checkpoint.stat().st_mode == plain.stat().st_mode

@@ -129,10 +129,29 @@ def test_overwrite(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz"]
 
 
+def test_prompts_one_after_the_other_and_loops(models: Path, tmp_path: Path) -> None:
+    out = tmp_path / "script.npz"
+    assert generate(models, out, "--seconds", "2", "--then", "a person sits", "1.5") == 0
+    with np.load(out) as file:
+        assert len(file["joints"]) == 70
+        provenance = json.loads(str(file["provenance"]))
+    assert provenance["prompts"] == [
+        {"prompt": PROMPT, "num_frames": 40},
+        {"prompt": "a person sits", "num_frames": 30},
+    ]
+    assert generate(models, tmp_path / "loop.npz", "--frames", "41", "--loop", "--fps", "24") == 0
+    with np.load(tmp_path / "loop.npz") as file:
+        turns = file["local_rotations"]
+    assert np.abs((turns[0, 1:] * turns[-1, 1:]).sum(-1)).min() > 1 - 1e-5
+
+
 @pytest.mark.parametrize(
     "words",
     [
         ("--steps", "0"),
+        ("--loop", "--seconds", "0.5"),
+        ("--then", "a person sits", "long"),
+        ("--then", "a person sits", "0"),
         ("--steps", "5000"),
         ("--guidance", "-1"),
         ("--seed", "-1"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -8,12 +9,13 @@ import torch
 from engine.device import choose_device
 from engine.generation import (
     GenerationRequest,
+    LaterPrompt,
     draw_seed,
     fit_frames,
     generate,
     model_frames,
 )
-from engine.methods.base import Cancelled, Prompt, RequestError
+from engine.methods.base import Cancelled, Prompt, PromptSequence, RequestError
 from tests.fakes import FAKE_INFO, FakeMethod, sine_motion
 
 
@@ -103,3 +105,37 @@ def test_devices() -> None:
     assert choose_device("auto").type in ("cpu", "cuda", "mps")
     with pytest.raises(RequestError, match="needs one of this machine's: auto"):
         choose_device("abacus")
+
+
+def test_a_loop_keeps_both_ends_at_any_rate() -> None:
+    (motion,) = generate(FakeMethod(), make_request(num_frames=50, fps=24.0, loop=True), ignore)
+    assert (motion.num_frames, motion.fps) == (50, 24.0)
+    # 41 frames at the model's 20: its last pose comes last, not a frame before the end
+    assert float(motion.root_translation[-1, 2]) == pytest.approx(41 / 20 * 1.01, abs=0.06)
+
+
+def test_later_prompts_share_the_frames() -> None:
+    then = (LaterPrompt(Prompt("someone sits"), 12), LaterPrompt(Prompt("he waves"), 6))
+    request = make_request(num_frames=30, fps=30.0, then=then)
+    condition = request.condition(20)
+    assert isinstance(condition, PromptSequence)
+    assert condition.num_frames == (8, 8, 4)
+    assert request.part_frames() == (12, 12, 6)
+    with pytest.raises(RequestError, match="1 or more for each"):
+        make_request(num_frames=18, then=then)
+
+
+def test_a_model_that_can_makes_the_candidates_side_by_side() -> None:
+    class Batched(FakeMethod):
+        sizes: ClassVar[list[int]] = []
+
+        def run_batch(self, conditions, options, report):  # type: ignore[no-untyped-def]
+            self.sizes.append(len(conditions))
+            report(1, 1)
+            return [self.run(c, o, ignore) for c, o in zip(conditions, options, strict=True)]
+
+    steps: list[tuple[int, int]] = []
+    motions = list(generate(Batched(), make_request(count=11), lambda s, n: steps.append((s, n))))
+    assert Batched.sizes == [8, 3]
+    assert [motion.provenance["seed"] for motion in motions] == list(range(1, 12))
+    assert steps[-1] == (11, 11)

@@ -218,3 +218,27 @@ def test_sending_after_close_is_refused(client: EngineClient) -> None:
     client.close()
     with pytest.raises(EngineLinkError):
         client.send(protocol.Ping())
+
+
+def test_a_refresh_brings_the_models_of_now(peer: Peer, client: EngineClient) -> None:
+    hello = peer.next_message()
+    peer.say(WELCOME)
+    poll_until(client, "is_ready")
+
+    client.refresh()
+    assert peer.next_message() == hello
+    later = protocol.ModelEntry(
+        name="mine",
+        method="m",
+        accepts=["prompt"],
+        fps=20.0,
+        licence="",
+        size_bytes=1,
+        model_hash="",
+    )
+    peer.say(protocol.Welcome(engine_version="1", device="cpu", models=[later]))
+    receive_some(client)
+
+    assert client.welcome is not None
+    assert [model.name for model in client.welcome.models] == ["mine"]
+    assert client.is_ready

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,7 +117,10 @@ def test_the_command_line_names_folders_and_parent(tmp_path: Path) -> None:
         python=Path("python"), folder=tmp_path, device="cpu", model_folders=(Path("a"), Path("b"))
     )
     words = command.arguments(tmp_path / "c.json")
-    assert words[1:5] == ["-u", "-m", "engine", "serve"]
+    # Never the `engine` of the folder that Blender runs in: unless its source was asked for.
+    assert words[1:6] == ["-P", "-u", "-m", "engine", "serve"]
+    of_source = replace(command, engine_root=tmp_path).arguments(tmp_path / "c.json")
+    assert of_source[1:5] == ["-u", "-m", "engine", "serve"]
     assert words[words.index("--parent-pid") + 1] == str(os.getpid())
     assert words.count("--models") == 2
 
