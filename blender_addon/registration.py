@@ -12,15 +12,31 @@ import atexit
 import bpy
 from bpy.app.handlers import persistent
 
+from .batch import cli
 from .engine_link import session
-from .scene import pump
-from .ui import operators, panels, preferences, properties
+from .scene import pump, saved_mappings, target
+from .ui import (
+    help_operators,
+    operators,
+    panels,
+    panels_target,
+    preferences,
+    properties,
+    retarget_operators,
+    sequencer,
+    set_up_operators,
+    target_operators,
+    target_properties,
+)
 
 SHUTDOWN_WAIT_S = 1.0  # for the engine to end by itself when the add-on does
 
 CLASSES: tuple[type, ...] = (
     preferences.MOTION_AP_preferences,
     properties.MOTION_PG_settings,
+    target_properties.MOTION_PG_picks,
+    target_properties.MOTION_PG_target,
+    target_properties.MOTION_PG_retarget,
     operators.MOTION_OT_engine_start,
     operators.MOTION_OT_engine_stop,
     operators.MOTION_OT_generate,
@@ -29,11 +45,41 @@ CLASSES: tuple[type, ...] = (
     operators.MOTION_OT_new_seed,
     operators.MOTION_OT_choose_model,
     operators.MOTION_OT_add_mannequin,
+    target_operators.MOTION_OT_recognise,
+    target_operators.MOTION_OT_own_settings,
+    target_operators.MOTION_OT_pick_active_bone,
+    target_operators.MOTION_OT_reset_picks,
+    target_operators.MOTION_OT_choose_mapping,
+    target_operators.MOTION_OT_load_mapping,
+    target_operators.MOTION_OT_save_mapping,
+    retarget_operators.MOTION_OT_retarget_armature,
+    retarget_operators.MOTION_OT_retarget_file,
+    set_up_operators.MOTION_OT_set_up_engine,
+    set_up_operators.MOTION_OT_install_engine,
+    set_up_operators.MOTION_OT_cancel_set_up,
+    set_up_operators.MOTION_OT_check_engine,
+    set_up_operators.MOTION_OT_show_preferences,
+    help_operators.MOTION_OT_add_model,
+    help_operators.MOTION_OT_open_log,
+    help_operators.MOTION_OT_copy_report,
     panels.MOTION_MT_models,
+    panels_target.MOTION_MT_mappings,
     panels.MOTION_PT_engine,
     panels.MOTION_PT_request,
+    panels_target.MOTION_PT_target,
+    panels_target.MOTION_PT_target_bones,
+    panels_target.MOTION_PT_target_root,
+    panels_target.MOTION_PT_target_feet,
     panels.MOTION_PT_quality,
     panels.MOTION_PT_jobs,
+    panels_target.MOTION_PT_report,
+    panels_target.MOTION_PT_retarget,
+    sequencer.MOTION_PG_capture,
+    sequencer.MOTION_OT_capture_strips,
+    sequencer.MOTION_OT_match_strip_range,
+    sequencer.MOTION_PT_sequencer_engine,
+    sequencer.MOTION_PT_sequencer_capture,
+    sequencer.MOTION_PT_sequencer_jobs,
 )
 
 
@@ -42,8 +88,21 @@ def register() -> None:
     for cls in CLASSES:
         bpy.utils.register_class(cls)
     bpy.types.Scene.motion = bpy.props.PointerProperty(type=properties.MOTION_PG_settings)
+    bpy.types.Scene.motion_retarget = bpy.props.PointerProperty(
+        type=target_properties.MOTION_PG_retarget
+    )
+    bpy.types.Object.motion_target = bpy.props.PointerProperty(
+        type=target_properties.MOTION_PG_target
+    )
+    # A library override can't hold a pointer's properties in Blender 5.0 but can insert items.
+    bpy.types.Object.motion_target_own = bpy.props.CollectionProperty(
+        type=target_properties.MOTION_PG_target, override={"LIBRARY_OVERRIDABLE", "USE_INSERTION"}
+    )
+    bpy.types.Scene.motion_capture = bpy.props.PointerProperty(type=sequencer.MOTION_PG_capture)
+    saved_mappings.refresh()
     bpy.types.VIEW3D_MT_armature_add.append(_draw_add_menu)
     bpy.app.handlers.load_pre.append(_before_load)
+    cli.register()
     # Classes left registered at exit hang bpy 4.5 and crash 4.2, in a script as in a test.
     atexit.register(_unregister_at_exit)
 
@@ -52,9 +111,17 @@ def unregister() -> None:
     """Switch the add-on off. The engine that it started ends."""
     atexit.unregister(_unregister_at_exit)
     pump.stop()
+    target.stop()
+    sequencer.stop()
+    set_up_operators.stop()
     session.reset(wait_s=SHUTDOWN_WAIT_S)
+    cli.unregister()
     bpy.app.handlers.load_pre.remove(_before_load)
     bpy.types.VIEW3D_MT_armature_add.remove(_draw_add_menu)
+    del bpy.types.Object.motion_target_own
+    del bpy.types.Object.motion_target
+    del bpy.types.Scene.motion_capture
+    del bpy.types.Scene.motion_retarget
     del bpy.types.Scene.motion
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

@@ -1,4 +1,4 @@
-"""For scripts: one call from a prompt to a keyed armature, in background Blender or bpy.
+"""For scripts: calls from a prompt, or a list of jobs, to keyed armatures, in Blender or bpy.
 
     import blender_addon                      # in Blender: bl_ext.user_default.marey
     from blender_addon.scripting import generate
@@ -8,6 +8,14 @@
     blender_addon.unregister()
 
 The first call starts the engine, which stays for the next ones until unregister().
+
+    outcomes = run_batch([
+        {"prompt": "a person waves", "armature": "rig", "seed": 7, "export": "/out/wave.fbx"},
+        {"prompt": "a person jumps", "armature": "rig", "seconds": 3, "action": "Jump"},
+    ], save="/out/done.blend")
+    failed = [outcome.message for outcome in outcomes if not outcome.is_done]
+
+does what `blender -b FILE --command marey batch JOBS.json` does, in the open file.
 """
 
 # bpy's types are generated and often None-able, as in scene/ and ui/.
@@ -18,17 +26,22 @@ The first call starts the engine, which stays for the next ones until unregister
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import bpy
 
 from . import protocol
+from .batch.command import EngineChoice, WrongWordsError, run_jobs
+from .batch.jobs_file import JobsFileError, parse_jobs, read_jobs
+from .batch.report import Outcome
 from .engine_link import session
 from .engine_link.client import EngineLinkError
 from .engine_link.jobs import Job, JobState
 from .engine_link.process import EngineCommand
 from .engine_link.session import EngineState
-from .scene import pump
-from .scene.action_writer import match_target
+from .scene import action_writer, pump, target
 from .ui.preferences import open_engine
 from .ui.properties import scene_fps
 
@@ -37,6 +50,10 @@ ENGINE_TIMEOUT_S = 120.0  # a cold start reads torch from disk
 
 class GenerateError(RuntimeError):
     """The motion could not be made; the message says why, in a line."""
+
+
+class BatchError(GenerateError):
+    """Jobs that can't be begun; the message has a line for each fault."""
 
 
 def start_engine(command: EngineCommand | None = None) -> None:
@@ -85,7 +102,8 @@ def generate(
         GenerateError: no engine, a request that can't be served, or a motion that can't be keyed.
         RigError: the armature can't be keyed.
     """
-    match_target(armature)
+    action_writer.check_writable(armature)
+    target.find_match(armature)
     if not 0 < seconds < math.inf:
         raise GenerateError(f"The length is {seconds} seconds, needs more than 0")
     start_engine(engine)
@@ -121,3 +139,45 @@ def _send(request: protocol.PromptRequest, job: Job) -> None:
         raise EngineLinkError("The engine is gone")
     session.client.send(request)
     session.jobs.add(job)
+
+
+def run_batch(
+    jobs: str | Path | Sequence[Mapping[str, Any]],
+    *,
+    save: str | Path | None = None,
+    overwrite: bool = False,
+    engine: EngineChoice | None = None,
+    tell: Callable[[Outcome], None] | None = None,
+) -> list[Outcome]:
+    """Do a list of jobs in the open file, one after the other, and return how each went.
+
+    Blocks until they are done. A job that fails leaves the others alone; one that is done already,
+    by an action of the file or by its export, is skipped. A job without a seed gets one out of
+    its own words, so that the same jobs give the same keys.
+
+    Args:
+        jobs: a jobs file, or the same as a list of dicts.
+        save: save a copy of the file here after each job; without it every job needs "export".
+        overwrite: replace exported files that are of another motion.
+        engine: which engine; None is the one of the preferences, or the one that runs already.
+        tell: called with each outcome as soon as it is known.
+
+    Raises:
+        BatchError: the jobs have a fault, or a file is in the way. Nothing has been done then.
+    """
+    blend = bpy.data.filepath
+    folder = Path(blend).parent if blend else None
+    try:
+        if isinstance(jobs, str | Path):
+            checked = read_jobs(Path(jobs), folder)
+        else:
+            checked = parse_jobs([dict(job) for job in jobs], folder)
+        return run_jobs(
+            checked,
+            engine or EngineChoice(),
+            save=Path(save).absolute() if save is not None else None,
+            overwrite=overwrite,
+            tell=tell or (lambda _: None),
+        )
+    except (JobsFileError, WrongWordsError) as error:
+        raise BatchError(str(error)) from error

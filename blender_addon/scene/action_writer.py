@@ -8,15 +8,24 @@ action's slot, and 5.0 took them off the action itself.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import bpy
 import numpy as np
 
 from ..protocol import JobResult
-from ..rig.bone_maps import BoneMatch, RigError
+from ..rig.bone_match import BoneMatch, RigError
 from ..rig.channels import BoneKeys
 from ..rig.retarget import RigMotion, retarget
+from ..rig.retarget_options import RetargetOptions
+from ..rig.rotations import (
+    continuous_quaternions,
+    matrix_to_axis_angle,
+    matrix_to_euler,
+    matrix_to_quaternion,
+)
+from ..rig.source_motion import SourceMotion
 from .rest_pose import match_bones, read_rig
 
 IS_LAYERED = bpy.app.version >= (4, 4, 0)
@@ -38,33 +47,50 @@ _MAX_NAME = 63  # bytes of a data-block's name in Blender before 5.0
 
 def write_action(
     armature: bpy.types.Object,
-    result: JobResult,
+    motion: JobResult | SourceMotion,
     *,
     start_frame: float,
     interpolation: str = "LINEAR",
-    plant_feet: bool = True,
+    options: RetargetOptions | None = None,
+    match: BoneMatch | None = None,
+    provenance: Mapping[str, Any] | None = None,
 ) -> bpy.types.Action:
-    """Retarget a result onto an armature object and key it in a new action.
+    """Retarget a motion onto an armature object and key it in a new action.
 
     The action begins at start_frame of the scene and keeps the motion's own time, whatever the
-    scene's frame rate is.
+    scene's frame rate is. Nothing but the action is written, so linked and overridden rigs do.
+
+    Args:
+        armature: the object to key.
+        motion: an engine's result, or a motion from elsewhere.
+        start_frame: scene frame of the motion's first frame.
+        interpolation: CONSTANT, LINEAR or BEZIER.
+        options: how to retarget; None is RetargetOptions().
+        match: the bones by joint; None finds them, as match_target does.
+        provenance: what to write on the action; None is the result's own.
 
     Raises:
-        RigError: the armature can't be keyed, as by match_target; nothing has been written then.
+        RigError: the armature can't be keyed, as by match_target, or lacks the root bone that the
+            options name; nothing has been written then.
     """
-    match = match_target(armature)
-    motion = retarget(result, read_rig(armature), match, plant_feet=plant_feet)
-    provenance: dict[str, Any] = json.loads(result.provenance)
+    check_writable(armature)
+    match = match or match_bones(armature)
+    keyed = retarget(motion, read_rig(armature), match, options)
+    if provenance is None:
+        provenance = json.loads(motion.provenance) if isinstance(motion, JobResult) else {}
     action = _new_action(armature, _action_name(provenance))
     curves = _assign(armature, action)
-    frames = scene_frames(motion, start_frame)
-    writer = _CurveWriter(curves, frames, interpolation)
-    for keys in motion.bone_keys:
+    writer = _CurveWriter(curves, scene_frames(keyed, start_frame), interpolation)
+    for keys in keyed.bone_keys:
         writer.write_bone(keys)
-    for bone, name, value in motion.properties:
-        if name in armature.pose.bones[bone]:
-            writer.write_constant(bone, f'pose.bones["{bone}"]["{name}"]', value)
-    _write_provenance(action, provenance, motion)
+    if keyed.object_matrices is not None:
+        writer.write_object(armature, keyed.object_matrices)
+    for bone, name, value in keyed.properties:
+        if bone in armature.pose.bones and name in armature.pose.bones[bone]:
+            writer.write_constant(
+                bone, f'pose.bones["{_escaped(bone)}"]["{_escaped(name)}"]', value
+            )
+    _write_provenance(action, provenance, keyed)
     return action
 
 
@@ -74,13 +100,27 @@ def match_target(armature: bpy.types.Object) -> BoneMatch:
     Raises:
         RigError: its bones are not known, or Blender holds its action fast.
     """
+    check_writable(armature)
+    return match_bones(armature)
+
+
+def check_writable(armature: bpy.types.Object) -> None:
+    """Make sure that an action can be assigned to an armature object.
+
+    Raises:
+        RigError: Blender holds its action fast, or the object is linked without an override.
+    """
     animation = armature.animation_data
     if animation is not None and animation.use_tweak_mode:
         raise RigError(
             f"An NLA strip of '{armature.name}' is being tweaked: leave tweak mode (Tab in the "
             "Nonlinear Animation editor), then generate again"
         )
-    return match_bones(armature)
+    if not armature.is_editable:
+        raise RigError(
+            f"'{armature.name}' is linked from another file: make a library override of it "
+            "(Object > Library Override > Make), then generate again"
+        )
 
 
 def scene_frames(motion: RigMotion, start_frame: float) -> np.ndarray:
@@ -91,7 +131,7 @@ def scene_frames(motion: RigMotion, start_frame: float) -> np.ndarray:
     return start_frame + np.arange(num_frames) * (scene_fps / motion.fps)
 
 
-def _action_name(provenance: dict[str, Any]) -> str:
+def _action_name(provenance: Mapping[str, Any]) -> str:
     name = str(provenance.get("prompt", "")).strip() or "Marey Motion"
     return name.encode()[:_MAX_NAME].decode(errors="ignore")
 
@@ -125,11 +165,16 @@ class _CurveWriter:
         self._interpolation = interpolation
 
     def write_bone(self, keys: BoneKeys) -> None:
-        base = f'pose.bones["{bpy.utils.escape_identifier(keys.bone)}"]'
+        base = f'pose.bones["{_escaped(keys.bone)}"]'
         group = self._group(keys.bone)
         if keys.location is not None:
             self._write(group, f"{base}.location", keys.location)
         self._write(group, f"{base}.{keys.data_path}", keys.rotation)
+
+    def write_object(self, armature: bpy.types.Object, matrices: np.ndarray) -> None:
+        group = self._group("Object Transforms")
+        for data_path, values in object_channels(armature, matrices).items():
+            self._write(group, data_path, values)
 
     def write_constant(self, bone: str, data_path: str, value: float) -> None:
         curve = self._curves.fcurves.new(data_path)
@@ -146,8 +191,11 @@ class _CurveWriter:
         points = np.empty((len(self._frames), 2), dtype=np.float32)
         points[:, 0] = self._frames
         kinds = np.full(len(self._frames), _INTERPOLATION[self._interpolation], dtype=np.uint8)
+        # Rounded, and -0.0 made 0.0: NumPy's last bits differ with where arrays lie in memory, and
+        # values near zero would show them. Single precision keeps no more of a rotation anyway.
+        rounded = np.round(values, 7) + 0.0
         for index in range(values.shape[1]):
-            points[:, 1] = values[:, index]
+            points[:, 1] = rounded[:, index]
             curve = self._curves.fcurves.new(data_path, index=index)
             curve.group = group  # the argument of new() for it differs between versions
             curve.keyframe_points.add(len(points))
@@ -156,8 +204,41 @@ class _CurveWriter:
             curve.update()
 
 
+def object_channels(armature: bpy.types.Object, matrices: np.ndarray) -> dict[str, np.ndarray]:
+    """Location and rotation channels, by data path, that give an object world matrices (T, 4, 4).
+
+    They act between what the object hangs on, a parent or its delta transforms, and its scale.
+    """
+    own = np.array(armature.matrix_basis, dtype=np.float64)
+    before = np.array(armature.matrix_world, dtype=np.float64) @ np.linalg.inv(own)
+    basis = np.linalg.inv(before) @ matrices
+    location = basis[:, :3, 3] - np.array(armature.delta_location)
+    # The scale is the object's own and stays: rotation = basis with the scale taken off again.
+    turn = basis[:, :3, :3] @ np.linalg.inv(own[:3, :3]) @ _rotation_of(armature)
+    mode = armature.rotation_mode
+    if mode == "QUATERNION":
+        delta = np.array(armature.delta_rotation_quaternion.to_matrix(), dtype=np.float64)
+        rotation = continuous_quaternions(matrix_to_quaternion(delta.T @ turn))
+        return {"location": location, "rotation_quaternion": rotation}
+    if mode == "AXIS_ANGLE":
+        return {"location": location, "rotation_axis_angle": matrix_to_axis_angle(turn)}
+    delta = np.array(armature.delta_rotation_euler.to_matrix(), dtype=np.float64)
+    return {"location": location, "rotation_euler": matrix_to_euler(delta.T @ turn, mode)}
+
+
+def _rotation_of(armature: bpy.types.Object) -> np.ndarray:
+    """The rotation (3, 3) of the object's own channels and deltas, without its scale."""
+    columns = np.array(armature.matrix_basis, dtype=np.float64)[:3, :3]
+    scale = np.array(armature.scale) * np.array(armature.delta_scale)
+    return columns / scale
+
+
+def _escaped(name: str) -> str:
+    return bpy.utils.escape_identifier(name)
+
+
 def _write_provenance(
-    action: bpy.types.Action, provenance: dict[str, Any], motion: RigMotion
+    action: bpy.types.Action, provenance: Mapping[str, Any], motion: RigMotion
 ) -> None:
     for key in _SHOWN_PROVENANCE:
         value = provenance.get(key)
@@ -165,5 +246,6 @@ def _write_provenance(
             value = str(value)  # an integer property has 32 bits; seeds may have more
         if value is not None:
             action[key] = value
-    whole = {**provenance, "bone_map": motion.map_name}
+    report = motion.report.to_dict()
+    whole = {**provenance, "bone_map": motion.report.mapping, "retarget": report}
     action[PROVENANCE_KEY] = json.dumps(whole, ensure_ascii=False, sort_keys=True)

@@ -90,7 +90,6 @@ def _body_mesh() -> bpy.types.Mesh:
     mesh.materials.append(_material("Marey Joint Wood", _JOINT_WOOD))
     mesh.polygons.foreach_set("material_index", materials)
     mesh.update(calc_edges=True)
-    mesh.validate()
     return mesh
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from dataclasses import replace
 
 import bpy
 
@@ -17,8 +18,8 @@ from ..engine_link import session
 from ..engine_link.client import EngineLinkError
 from ..engine_link.jobs import Job
 from ..engine_link.session import EngineState
-from ..rig.bone_maps import RigError
-from . import action_writer
+from ..rig.bone_match import RigError
+from . import action_writer, target
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def poll() -> float | None:
     before = _shown_state()
     try:
         for message in session.receive(BUDGET_S):
-            _handle(message)
+            handle(message)
     except (protocol.ProtocolError, EngineLinkError) as error:
         log.error("Dropped a message from the engine: %s", error)
     if _shown_state() != before:
@@ -76,7 +77,7 @@ def cancel_all(why: str) -> None:
                 session.client.send(protocol.CancelJob(job_id=job.job_id))
 
 
-def _handle(message: protocol.Message) -> None:
+def handle(message: protocol.Message) -> None:
     """Apply one message. Never raises: Blender drops a timer that does."""
     job = session.jobs.apply(message)
     if job is None or not isinstance(message, protocol.JobResult):
@@ -95,7 +96,13 @@ def _key_result(job: Job, result: protocol.JobResult) -> None:
     if armature is None or armature.type != "ARMATURE":
         job.fail(f"Armature '{job.armature_name}' was removed or renamed meanwhile")
         return
-    action_writer.write_action(armature, result, start_frame=job.start_frame)
+    action_writer.write_action(
+        armature,
+        replace(result, fps=result.fps * job.speed) if job.speed != 1.0 else result,
+        start_frame=job.start_frame,
+        options=target.options_of(armature),
+        match=target.find_match(armature),
+    )
     if not bpy.app.background:
         # Timers make no undo step by themselves.
         bpy.ops.ed.undo_push(message="Generate Motion")
@@ -110,7 +117,7 @@ def _shown_state() -> object:
 def _redraw_sidebars() -> None:
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
-            if area.type == "VIEW_3D":
+            if area.type in ("VIEW_3D", "SEQUENCE_EDITOR"):
                 for region in area.regions:
                     if region.type == "UI":
                         region.tag_redraw()

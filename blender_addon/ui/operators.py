@@ -11,9 +11,8 @@ from ..engine_link import session
 from ..engine_link.client import EngineLinkError
 from ..engine_link.jobs import Job
 from ..engine_link.session import EngineState
-from ..rig.bone_maps import RigError
-from ..scene import pump
-from ..scene.action_writer import match_target
+from ..rig.bone_match import RigError
+from ..scene import action_writer, pump, target
 from ..scene.mannequin import add_mannequin
 from .preferences import open_engine
 from .properties import MAX_SEED, num_frames, scene_fps
@@ -95,7 +94,10 @@ class MOTION_OT_generate(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         armature = context.object
         try:
-            match_target(armature)  # said now, not after a minute of computing
+            # Said now, not after a minute of computing.
+            action_writer.check_writable(armature)
+            target.find_match(armature)
+            target.options_of(armature)
             submit(context, armature)
         except (RigError, protocol.ProtocolError, EngineLinkError) as error:
             self.report({"ERROR"}, str(error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 
 import bpy
+from bpy.app.translations import pgettext_iface
 
 from ..engine_link import session
 from ..engine_link.jobs import Job, JobState
@@ -27,13 +28,15 @@ _SHOWN_JOBS = 8
 _PIXELS_PER_LETTER = 7.0
 
 
-class _SidebarPanel:
+class SidebarPanel:
+    """Where all of Marey's panels are."""
+
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "Marey"
 
 
-class MOTION_PT_engine(_SidebarPanel, bpy.types.Panel):
+class MOTION_PT_engine(SidebarPanel, bpy.types.Panel):
     """State of the engine, and its button."""
 
     bl_label = "Engine"
@@ -51,13 +54,13 @@ class MOTION_PT_engine(_SidebarPanel, bpy.types.Panel):
             is_own = session.process is not None
             row.operator("motion.engine_stop", text="Stop" if is_own else "Disconnect")
         if session.message:
-            _draw_text(layout, context, session.message)
+            draw_text(layout, context, session.message)
         welcome = session.client.welcome if session.client is not None else None
         if welcome is not None:
             layout.label(text=f"{welcome.device}, version {welcome.engine_version}", icon="MEMORY")
 
 
-class MOTION_PT_request(_SidebarPanel, bpy.types.Panel):
+class MOTION_PT_request(SidebarPanel, bpy.types.Panel):
     """What to generate."""
 
     bl_label = "Motion"
@@ -85,7 +88,7 @@ class MOTION_PT_request(_SidebarPanel, bpy.types.Panel):
         row.operator("motion.generate", text="Generate", icon="PLAY")
 
 
-class MOTION_PT_quality(_SidebarPanel, bpy.types.Panel):
+class MOTION_PT_quality(SidebarPanel, bpy.types.Panel):
     """Options that few need."""
 
     bl_label = "Quality"
@@ -100,7 +103,7 @@ class MOTION_PT_quality(_SidebarPanel, bpy.types.Panel):
         layout.prop(context.scene.motion, "guidance_scale")
 
 
-class MOTION_PT_jobs(_SidebarPanel, bpy.types.Panel):
+class MOTION_PT_jobs(SidebarPanel, bpy.types.Panel):
     """What has been asked for, the latest first."""
 
     bl_label = "Jobs"
@@ -157,9 +160,9 @@ def _draw_job(layout: bpy.types.UILayout, context: bpy.types.Context, job: Job) 
     elif job.state is JobState.CANCELLED:
         layout.label(text="Cancelled")
     else:
-        _draw_text(layout, context, job.message)
+        draw_text(layout, context, job.message)
     for warning in job.warnings:
-        _draw_text(layout, context, warning)
+        draw_text(layout, context, warning)
 
 
 def _progress_text(job: Job) -> str:
@@ -170,11 +173,17 @@ def _progress_text(job: Job) -> str:
     return f"{job.progress:.0%}" if job.state is JobState.RUNNING else "Sent"
 
 
-def _draw_text(layout: bpy.types.UILayout, context: bpy.types.Context, text: str) -> None:
-    """A text over as many lines as the sidebar's width needs."""
+def draw_text(
+    layout: bpy.types.UILayout, context: bpy.types.Context, text: str, *, icon: str = "NONE"
+) -> None:
+    """A text, translated, over as many lines as the sidebar's width needs."""
     scale = context.preferences.system.ui_scale
     width = context.region.width / scale if context.region is not None else 200.0
     column = layout.column(align=True)
     column.scale_y = 0.8
-    for line in textwrap.wrap(text, max(20, int((width - 40) / _PIXELS_PER_LETTER))):
-        column.label(text=line)
+    letters = int((width - (40 if icon == "NONE" else 62)) / _PIXELS_PER_LETTER)
+    for number, line in enumerate(textwrap.wrap(pgettext_iface(text), max(20, letters))):
+        if icon == "NONE":
+            column.label(text=line, translate=False)
+        else:
+            column.label(text=line, icon="BLANK1" if number else icon, translate=False)

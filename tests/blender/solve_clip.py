@@ -30,7 +30,15 @@ def main(clip: str, target: str) -> None:
     root[:, 1] -= floor
     posed[..., 1] -= floor
     contacts = detect_contacts(posed, 20.0)
-    np.savez(target, root=root.numpy(), rotations=rotations.numpy(), contacts=contacts.numpy())
+    np.savez(
+        target,
+        root=root.numpy(),
+        rotations=rotations.numpy(),
+        contacts=contacts.numpy(),
+        names=list(SMPL_22.joint_names),
+        parents=list(SMPL_22.parents),
+        offsets=torch.tensor(SMPL_22.rest_offsets).numpy(),
+    )
 
 
 if __name__ == "__main__":

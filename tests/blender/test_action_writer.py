@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from blender_addon.protocol import JobResult
-from blender_addon.rig.bone_maps import RigError
+from blender_addon.rig.bone_match import RigError
 from blender_addon.rig.retarget import retarget
+from blender_addon.rig.retarget_options import RetargetOptions
 from blender_addon.scene.action_writer import IS_LAYERED, PROVENANCE_KEY, write_action
 from blender_addon.scene.rest_pose import match_bones, read_rig
 from tests.blender.blender_rigs import build, generate_rigify, world_points
@@ -21,6 +22,7 @@ from tests.blender_addon.rig.figures import RigShape, joint_positions, walk_moti
 
 pytestmark = pytest.mark.blender
 
+FREE = RetargetOptions(plant_feet=False, plant_toes=False, keep_above_floor=False)
 KEYED_IN_MS = 50.0
 MIXAMO_SHAPES = {
     "T": RigShape(),
@@ -68,7 +70,7 @@ def test_blender_poses_the_rig_as_predicted(shape: RigShape) -> None:
 
 def test_the_mannequin_does_what_the_motion_does(mannequin: bpy.types.Object) -> None:
     motion = walk_motion(40)
-    write_action(mannequin, motion, start_frame=1, plant_feet=False)
+    write_action(mannequin, motion, start_frame=1, options=FREE)
     places = world_points(mannequin, {j: (j, "head") for j in figures.JOINT_NAMES}, range(1, 41))
     source = joint_positions(motion)
     for joint, found in places.items():
@@ -146,7 +148,7 @@ RIGIFY_FEET = {
 
 def test_rigify_human_walks_on_its_deforming_bones() -> None:
     armature, motion = generate_rigify(), walk_motion(30)
-    loose = write_action(armature, motion, start_frame=1, plant_feet=False)
+    loose = write_action(armature, motion, start_frame=1, options=FREE)
     directions_match(armature, motion, RIGIFY_LIMBS)
     planted = write_action(armature, motion, start_frame=1)
     assert planted != loose

@@ -20,7 +20,8 @@ def body_of(armature: bpy.types.Object) -> bpy.types.Object:
 
 def test_it_is_recognised_completely(mannequin: bpy.types.Object) -> None:
     match = match_bones(mannequin)
-    assert (match.map_name, match.score) == ("Marey mannequin", 1.0)
+    assert (match.map_name, match.overall_confidence) == ("Marey mannequin", 1.0)
+    assert not match.unmapped_joints()
     assert len(mannequin.data.bones) == 22
 
 
@@ -70,3 +71,7 @@ def test_two_mannequins_share_their_materials(addon: None) -> None:
     bpy.ops.motion.add_mannequin()
     bpy.ops.motion.add_mannequin()
     assert len([m for m in bpy.data.materials if m.name.startswith("Marey")]) == 2
+
+
+def test_its_mesh_has_nothing_to_repair(mannequin: bpy.types.Object) -> None:
+    assert not body_of(mannequin).data.validate(verbose=True)

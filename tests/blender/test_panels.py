@@ -34,18 +34,32 @@ class FakeLayout:
 
     row = column = box = split = _part
 
-    def label(self, *, text: str = "", icon: str = "NONE") -> None:
+    def label(self, *, text: str = "", icon: str = "NONE", translate: bool = True) -> None:
         assert icon in ICONS
         self.told.append(text)
 
-    def prop(self, data: Any, name: str, **_: Any) -> None:
+    def separator(self) -> None:
+        pass
+
+    def prop(self, data: Any, name: str, *, text: str = "", placeholder: str = "") -> None:
         assert hasattr(data, name)
+        self.told += [shown for shown in (text, placeholder) if shown]
+
+    def prop_search(
+        self, data: Any, name: str, among: Any, items: str, *, text: str, icon: str = "NONE"
+    ) -> None:
+        assert icon in ICONS
+        assert hasattr(data, name)
+        assert hasattr(among, items)
+        self.told.append(text)
 
     def menu(self, name: str, *, text: str) -> None:
         assert hasattr(bpy.types, name)
         self.told.append(text)
 
-    def operator(self, name: str, *, text: str | None = None, icon: str = "NONE") -> Any:
+    def operator(
+        self, name: str, *, text: str | None = None, icon: str = "NONE", translate: bool = True
+    ) -> Any:
         assert icon in ICONS
         module, function = name.split(".")
         operator = getattr(getattr(bpy.ops, module), function).get_rna_type()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -95,6 +96,34 @@ def test_a_result_is_keyed(client: FakeClient, mannequin: bpy.types.Object) -> N
     assert pump.poll() == pump.IDLE_INTERVAL_S
     assert job.state is JobState.DONE
     assert mannequin.animation_data.action.frame_range[0] == 5
+
+
+def test_settings_of_the_target_count_when_the_result_comes(
+    client: FakeClient, mannequin: bpy.types.Object
+) -> None:
+    job = press_generate(client, mannequin)
+    mannequin.motion_target.picks.head = "neck"  # changed while the engine was at work
+    mannequin.motion_target.root = "OBJECT"
+    answer(client, job)
+    pump.poll()
+    assert job.state is JobState.DONE
+    told = json.loads(mannequin.animation_data.action[action_writer.PROVENANCE_KEY])
+    assert told["retarget"]["mapping"] == "Marey mannequin"
+    bpy.context.scene.frame_set(1)
+    begin = mannequin.matrix_world.translation.copy()
+    bpy.context.scene.frame_set(10)
+    assert (mannequin.matrix_world.translation - begin).length > 0.2
+
+
+def test_settings_that_do_not_fit_fail_the_job_in_words(
+    client: FakeClient, mannequin: bpy.types.Object
+) -> None:
+    job = press_generate(client, mannequin)
+    mannequin.motion_target.picks.head = "hat"
+    answer(client, job)
+    pump.poll()
+    assert job.state is JobState.FAILED
+    assert "hat" in job.message
 
 
 def test_a_removed_armature_fails_its_job_only(

@@ -9,10 +9,13 @@ import pytest
 
 import blender_addon
 from blender_addon.engine_link.client import EngineLinkError
-from blender_addon.scene import pump
-from blender_addon.ui import preferences
+from blender_addon.scene import pump, target
+from blender_addon.ui import preferences, sequencer
 
 pytestmark = pytest.mark.blender
+
+
+TIMERS = (pump.poll, target._find_asked, sequencer._measure_asked)
 
 
 def traces() -> dict[str, object]:
@@ -23,17 +26,20 @@ def traces() -> dict[str, object]:
     return {
         "classes": sorted(name for name in dir(bpy.types) if name.startswith("MOTION_")),
         "operators": sorted(dir(bpy.ops.motion)),
-        "scene": hasattr(bpy.types.Scene, "motion"),
+        "scene": [n for n in dir(bpy.types.Scene) if n.startswith("motion")],
+        "object": [n for n in dir(bpy.types.Object) if n.startswith("motion_target")],
         "handlers": handlers,
         "menu": [f.__module__ for f in draws if "registration" in f.__module__],
-        "timer": bpy.app.timers.is_registered(pump.poll),
+        "timer": [bpy.app.timers.is_registered(f) for f in TIMERS],
     }
 
 
 def test_twenty_times_on_and_off_leaves_nothing() -> None:
     before = traces()
+    armature = bpy.data.objects.new("Rig", bpy.data.armatures.new("Rig"))
     for _ in range(20):
         blender_addon.register()
+        target.known_target(armature)  # asks for a timer
         assert traces() != before
         blender_addon.unregister()
     assert traces() == before
@@ -88,4 +94,5 @@ def test_without_any_python_the_preferences_are_named(
 
 def test_all_sidebar_panels_are_in_the_tab(addon: None) -> None:
     panels = [getattr(bpy.types, name) for name in dir(bpy.types) if name.startswith("MOTION_PT")]
-    assert {(panel.bl_space_type, panel.bl_category) for panel in panels} == {("VIEW_3D", "Marey")}
+    assert {panel.bl_category for panel in panels} == {"Marey"}
+    assert {panel.bl_space_type for panel in panels} == {"VIEW_3D", "SEQUENCE_EDITOR"}

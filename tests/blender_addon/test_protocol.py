@@ -46,6 +46,10 @@ def make_entry(**changes: Any) -> protocol.ModelEntry:
 
 REQUEST = protocol.PromptRequest(job_id="job", prompt="a person waves", num_frames=10, fps=24.0)
 
+VIDEO = protocol.VideoRequest(
+    job_id="job", path="/films/walk.mp4", first_frame=24, num_frames=90, fps=24.0, person=1
+)
+
 EXAMPLES: list[protocol.Message] = [
     protocol.Hello(token="secret", client_name="test"),
     protocol.Welcome(
@@ -53,6 +57,7 @@ EXAMPLES: list[protocol.Message] = [
     ),
     protocol.Rejected(code="bad_token", message="no"),
     REQUEST,
+    VIDEO,
     protocol.CancelJob(job_id="job"),
     protocol.JobQueued(job_id="job", position=2),
     protocol.JobProgress(job_id="job", step=1, num_steps=50),
@@ -164,6 +169,10 @@ BAD_FRAMES: dict[str, list[bytes]] = {
     "fps is negative": edit_body(REQUEST, fps=-24.0),
     "a seed too big": edit_body(REQUEST, seed=2**63),
     "no candidates": edit_body(REQUEST, count=0),
+    "a movie without a path": edit_body(VIDEO, path=""),
+    "a frame before the movie": edit_body(VIDEO, first_frame=-1),
+    "no frames of a movie": edit_body(VIDEO, num_frames=0),
+    "nobody": edit_body(VIDEO, person=-2),
     "a list of numbers for strings": edit_body(make_result(), joint_names=[1, 2, 3]),
     "a model that is no object": edit_body(EXAMPLES[1], models=["mdm"]),
     "a model without a name": edit_body(EXAMPLES[1], models=[{"method": "mdm"}]),
@@ -203,6 +212,21 @@ def test_a_refusal_names_the_job_that_it_ends() -> None:
     with pytest.raises(protocol.ProtocolError, match="num_frames is 0") as caught:
         protocol.decode(edit_body(REQUEST, num_frames=0))
     assert caught.value.job_id == "job"
+
+
+def test_a_request_of_a_later_release_still_ends_its_job() -> None:
+    with pytest.raises(
+        protocol.ProtocolError, match="'DanceRequest', which is no message"
+    ) as caught:
+        protocol.decode(edit(REQUEST, type="DanceRequest"))
+    assert caught.value.job_id == "job"
+
+
+def test_an_engine_of_before_takes_no_video() -> None:
+    body = {"engine_version": "0.1.0", "device": "cpu", "models": []}
+    welcome = protocol.decode(edit(EXAMPLES[1], body=body))
+    assert isinstance(welcome, protocol.Welcome)
+    assert not welcome.takes_video
 
 
 @pytest.mark.parametrize(

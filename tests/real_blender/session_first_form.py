@@ -19,6 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import window
+from main_thread import MainThreadWatch
 
 EXTENSION = "bl_ext.user_default.marey"
 ROW = 20  # pixels of a row of buttons at UI scale 1, its gap included
@@ -27,6 +28,7 @@ MOTION_TIMEOUT_S = 120.0
 options = json.loads(Path(sys.argv[sys.argv.index("--") + 1]).read_text(encoding="utf-8"))
 out = Path(options["out"])
 session = importlib.import_module(f"{EXTENSION}.engine_link.session")
+watch = MainThreadWatch(EXTENSION)
 
 
 def script() -> window.Script:
@@ -48,6 +50,8 @@ def script() -> window.Script:
     print("action:", action.name, tuple(action.frame_range), "longest gap:", round(longest, 3))
     yield from _see_it_move(mannequin)
     yield from _undo_takes_it_back()
+    print(watch.report(), flush=True)
+    assert not watch.over_limit(), f"held the main thread too long: {watch.over_limit()}"
     print("SESSION PASSED", flush=True)
 
 

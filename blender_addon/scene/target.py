@@ -1,0 +1,245 @@
+"""What the artist has set for a character, and which bones were found on it.
+
+Finding bones takes time, so what was found is kept, by what it depends on: names and places of
+the bones, the saved mapping, the picks. Undo, another file, a renamed or removed armature then
+need no care. Drawing asks known_target() only, which finds nothing itself but has it found soon.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+import numpy as np
+
+from ..rig.bone_match import BODY_JOINTS, BoneMatch, FoundBy, RigError
+from ..rig.recognise import recognise, with_picks
+from ..rig.retarget_options import RetargetOptions, RootMode, Start
+from ..rig.rig_mapping import mapping_from_data
+from ..rig.target_rig import TargetRig
+from . import saved_mappings
+from .rest_pose import read_rig
+
+NO_BONE = "(no bone)"  # picked for a joint that shall have none
+
+_MAX_KNOWN = 32
+_SOON_S = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundTarget:
+    """The bones of a character, and why they can't be used if so."""
+
+    match: BoneMatch  # it may lack joints or be unsure
+    problem: str = ""  # in the artist's words; "" where the match can be used
+
+
+_known: dict[object, FoundTarget] = {}  # the oldest first
+_asked: set[tuple[str, str]] = set()  # armatures by name and library
+
+
+def find_match(armature: bpy.types.Object) -> BoneMatch:
+    """The bones of an armature object that follow a motion, by its own settings.
+
+    Raises:
+        RigError: its bones are not known for sure, or its settings don't fit it.
+    """
+    found = find_target(armature)
+    if found.problem:
+        raise RigError(found.problem)
+    return found.match
+
+
+def find_target(armature: bpy.types.Object) -> FoundTarget:
+    """The bones of an armature object, found now unless they are known."""
+    key = _key(armature)
+    if key not in _known:
+        while len(_known) >= _MAX_KNOWN:
+            del _known[next(iter(_known))]
+        _known[key] = _find(armature)
+    return _known[key]
+
+
+def known_target(armature: bpy.types.Object) -> FoundTarget | None:
+    """What is known of an armature object; None while it is still to be found, soon."""
+    found = _known.get(_key(armature))
+    if found is None:
+        _asked.add(_name_of(armature))
+        if not bpy.app.timers.is_registered(_find_asked):
+            bpy.app.timers.register(_find_asked, first_interval=_SOON_S)
+    return found
+
+
+def forget_targets() -> None:
+    """Find everything anew when it is next asked for."""
+    _known.clear()
+
+
+def stop() -> None:
+    """End what is under way, when the add-on is switched off."""
+    forget_targets()
+    _asked.clear()
+    if bpy.app.timers.is_registered(_find_asked):
+        bpy.app.timers.unregister(_find_asked)
+
+
+def settings_of(armature: bpy.types.Object) -> Any:
+    """The settings that count for an armature object; None where the add-on is off.
+
+    A library override has the library's, until it gets its own.
+    """
+    own = getattr(armature, "motion_target_own", ())
+    if armature.override_library is not None and len(own) > 0:
+        return own[0]
+    return getattr(armature, "motion_target", None)
+
+
+def has_own_settings(armature: bpy.types.Object) -> bool:
+    """Whether an armature object's settings can be changed in this file."""
+    if not armature.is_editable:
+        return False
+    return armature.override_library is None or len(armature.motion_target_own) > 0
+
+
+def own_settings(armature: bpy.types.Object) -> Any:
+    """The settings of an editable armature object, to be changed; an override gets its own."""
+    if has_own_settings(armature):
+        return settings_of(armature)
+    own = armature.motion_target_own.add()
+    _copy(armature.motion_target, own)
+    return own
+
+
+def _copy(source: Any, copied: Any) -> None:
+    for name in source.bl_rna.properties.keys():  # noqa: SIM118 - it iterates over properties
+        if name == "picks":
+            _copy(source.picks, copied.picks)
+        elif not source.bl_rna.properties[name].is_readonly:
+            setattr(copied, name, getattr(source, name))
+
+
+def picks_of(armature: bpy.types.Object) -> dict[str, str]:
+    """Joint -> bone, "" for none, for the joints that the artist has picked something for."""
+    settings = settings_of(armature)
+    if settings is None:
+        return {}
+    picks = {joint: getattr(settings.picks, joint) for joint in BODY_JOINTS}
+    return {joint: "" if bone == NO_BONE else bone for joint, bone in picks.items() if bone}
+
+
+def options_of(armature: bpy.types.Object) -> RetargetOptions:
+    """The artist's choices for an armature object; the defaults where the add-on is off.
+
+    Raises:
+        RigError: the floor's object is missing.
+    """
+    settings = settings_of(armature)
+    if settings is None:
+        return RetargetOptions()
+    return RetargetOptions(
+        plant_feet=settings.plant_feet,
+        plant_toes=settings.plant_toes,
+        keep_above_floor=settings.keep_above_floor,
+        share_twist=settings.share_twist,
+        floor_z=_floor(settings),
+        root=RootMode[settings.root],
+        root_bone=settings.root_bone,
+        smooth_root_s=settings.smooth_root,
+        start=Start[settings.start],
+        keep_heading=settings.keep_heading,
+        key_ik=settings.controls == "IK",
+    )
+
+
+def recognise_rig(rig: TargetRig) -> BoneMatch:
+    """The bones of a rig that has no settings of its own.
+
+    Raises:
+        RigError: they are not known for sure.
+    """
+    match = recognise(rig, saved_mappings.known_mappings())
+    match.require_sure()
+    return match
+
+
+def _find(armature: bpy.types.Object) -> FoundTarget:
+    """By the chosen mapping, else by recognising; then with the bones that were picked."""
+    rig = read_rig(armature)
+    match = BoneMatch(map_name="", found_by=FoundBy.USER, bones={})
+    try:
+        match = _unpicked(rig, armature)
+        picks = picks_of(armature)
+        if picks:
+            match = with_picks(rig, match, picks)
+        match.require_sure()
+    except RigError as error:
+        return FoundTarget(match=match, problem=str(error))
+    return FoundTarget(match=match)
+
+
+def _unpicked(rig: TargetRig, armature: bpy.types.Object) -> BoneMatch:
+    settings = settings_of(armature)
+    if settings is None or not settings.mapping_json:
+        return recognise(rig, saved_mappings.known_mappings())
+    try:
+        mapping = mapping_from_data(json.loads(settings.mapping_json))
+    except ValueError as error:  # JSON's own error, or what is said of its content
+        raise RigError(f"The mapping '{settings.mapping}' can't be read: {error}") from error
+    match = recognise(rig, (mapping,))
+    if match.found_by is not FoundBy.USER:
+        raise RigError(
+            f"The mapping '{settings.mapping}' has not all bones of a body for this rig: "
+            "choose Automatic, or another mapping"
+        )
+    return match
+
+
+def _find_asked() -> float | None:
+    """A timer: find what was drawn without, then have it drawn again.
+
+    Twice: panels whose height changed find their places only when they are drawn after that.
+    """
+    goes_on = _SOON_S if _asked else None
+    asked = [bpy.data.objects.get((name, library or None)) for name, library in _asked]
+    _asked.clear()
+    for armature in asked:
+        if armature is not None and armature.type == "ARMATURE":
+            find_target(armature)
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type in ("VIEW_3D", "SEQUENCE_EDITOR"):
+                area.tag_redraw()
+    return goes_on
+
+
+def _name_of(armature: bpy.types.Object) -> tuple[str, str]:
+    return armature.name, armature.library.filepath if armature.library else ""
+
+
+def _key(armature: bpy.types.Object) -> object:
+    """All that the bones found depend on."""
+    bones = armature.data.bones
+    heads = np.empty(len(bones) * 3, dtype=np.float32)
+    tails = np.empty(len(bones) * 3, dtype=np.float32)
+    bones.foreach_get("head_local", heads)
+    bones.foreach_get("tail_local", tails)
+    settings = settings_of(armature)
+    mapping = settings.mapping_json if settings is not None else ""
+    picks = tuple(sorted(picks_of(armature).items()))
+    return tuple(bones.keys()), heads.tobytes(), tails.tobytes(), mapping, picks
+
+
+def _floor(settings: bpy.types.PropertyGroup) -> float | None:
+    if settings.floor == "CHARACTER":
+        return None
+    if settings.floor == "HEIGHT":
+        return settings.floor_height
+    floor = settings.floor_object
+    if floor is None:
+        raise RigError("Choose the object that is the floor, or another floor, in the panel Target")
+    if floor.type != "MESH":
+        return floor.matrix_world.translation.z
+    corners = np.array(floor.bound_box) @ np.array(floor.matrix_world.to_3x3()).T
+    return float(corners[:, 2].max()) + floor.matrix_world.translation.z

@@ -1,0 +1,109 @@
+"""How long calls of the add-on hold Blender's main thread: every draw, operator and timer call.
+
+Writing a result and pushing an undo step are measured apart: they are allowed to take longer.
+"""
+
+# pyright: basic
+
+from __future__ import annotations
+
+import functools
+import importlib
+import time
+from collections.abc import Callable
+from types import ModuleType
+
+import bpy
+
+LIMIT_MS = 20.0
+_METHODS = ("draw", "poll", "execute", "invoke", "modal")
+
+
+class MainThreadWatch:
+    """Longest time of each call in milliseconds, from when it was made."""
+
+    def __init__(self, extension: str) -> None:
+        self.longest_ms: dict[str, float] = {}
+        self._apart_ms = 0.0  # of what ran inside the call that is being measured
+        registration = importlib.import_module(f"{extension}.registration")
+        pump = importlib.import_module(f"{extension}.scene.pump")
+        for cls in registration.CLASSES:
+            for name in _METHODS:
+                if name in vars(cls):
+                    self._watch_method(cls, name)
+        pump.poll = self._watched(pump.poll, "timer")
+        self._set_apart(pump.action_writer, "write_action", "writing a result")
+        self._set_apart_undo(pump)
+
+    def over_limit(self) -> dict[str, float]:
+        """Calls that took too long at least once, the writing itself left out."""
+        return {
+            name: round(ms, 1)
+            for name, ms in self.longest_ms.items()
+            if ms > LIMIT_MS and name not in ("writing a result", "undo step")
+        }
+
+    def report(self) -> str:
+        """The ten longest."""
+        longest = sorted(self.longest_ms.items(), key=lambda item: -item[1])[:10]
+        return "main thread, ms: " + ", ".join(f"{name} {ms:.1f}" for name, ms in longest)
+
+    def _watch_method(self, cls: type, name: str) -> None:
+        found = vars(cls)[name]
+        label = f"{cls.__name__}.{name}"
+        call = self._watched(getattr(found, "__func__", found), label)
+        # Blender hands over as many arguments as the function's code says that it takes.
+        if isinstance(found, classmethod):
+            setattr(cls, name, classmethod(lambda cls, context: call(cls, context)))
+        elif name in ("invoke", "modal"):
+            setattr(cls, name, lambda self, context, event: call(self, context, event))
+        else:
+            setattr(cls, name, lambda self, context: call(self, context))
+
+    def _watched(self, call: Callable, label: str) -> Callable:
+        @functools.wraps(call)
+        def timed(*args: object, **words: object) -> object:
+            outer, self._apart_ms = self._apart_ms, 0.0
+            begun = time.perf_counter()
+            try:
+                return call(*args, **words)
+            finally:
+                own = 1000 * (time.perf_counter() - begun) - self._apart_ms
+                self.longest_ms[label] = max(self.longest_ms.get(label, 0.0), own)
+                self._apart_ms += outer
+
+        return timed
+
+    def _set_apart(self, module: ModuleType, name: str, label: str) -> None:
+        call = getattr(module, name)
+
+        @functools.wraps(call)
+        def timed(*args: object, **words: object) -> object:
+            begun = time.perf_counter()
+            try:
+                return call(*args, **words)
+            finally:
+                spent = 1000 * (time.perf_counter() - begun)
+                self._apart_ms += spent
+                self.longest_ms[label] = max(self.longest_ms.get(label, 0.0), spent)
+
+        setattr(module, name, timed)
+
+    def _set_apart_undo(self, pump: ModuleType) -> None:
+        """bpy.ops can't be patched: the pump gets a bpy of its own whose undo_push is timed."""
+
+        class TimedEd:
+            undo_push = staticmethod(bpy.ops.ed.undo_push)
+
+        self._set_apart(TimedEd, "undo_push", "undo step")  # type: ignore[arg-type]
+
+        class TimedOps:
+            ed = TimedEd
+
+        class TimedBpy:
+            ops = TimedOps
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(bpy, name)
+
+        pump.bpy = TimedBpy()
