@@ -108,7 +108,7 @@ def _rig(request: dict[str, Any], addon: str) -> bpy.types.Object:
         _empty_file()
         mannequin = importlib.import_module(f"{addon}.scene.mannequin")
         return mannequin.add_mannequin(bpy.context)
-    rig_error = importlib.import_module(f"{addon}.rig.bone_maps").RigError
+    rig_error = importlib.import_module(f"{addon}.rig.bone_match").RigError
     match_bones = importlib.import_module(f"{addon}.scene.rest_pose").match_bones
     _open(Path(request["rig"]))
     armatures = [one for one in bpy.context.scene.objects if one.type == "ARMATURE"]

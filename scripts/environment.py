@@ -154,8 +154,8 @@ def _install_torch(part: Part, log: Path) -> None:
     torch = next(one for one in part.requirements if one.startswith("torch"))
     if _has_nvidia_gpu():
         _say("  NVIDIA GPU found: taking the CUDA build of torch (about 3 GB)")
-        index = CUDA_INDEX if os.name == "nt" and _is_reachable(CUDA_INDEX) else None
-    elif sys.platform.startswith("linux") and _is_reachable(CPU_INDEX):
+        index = CUDA_INDEX if os.name == "nt" and is_reachable(CUDA_INDEX) else None
+    elif sys.platform.startswith("linux") and is_reachable(CPU_INDEX):
         _say("  no NVIDIA GPU found: taking the CPU build of torch (about 200 MB)")
         index = CPU_INDEX
     else:
@@ -232,7 +232,8 @@ def _has_nvidia_gpu() -> bool:
     return done.returncode == 0 and b"GPU" in done.stdout
 
 
-def _is_reachable(url: str) -> bool:
+def is_reachable(url: str) -> bool:
+    """Whether a package index answers."""
     try:
         with urllib.request.urlopen(f"{url}/torch/", timeout=REACH_TIMEOUT_S) as answer:
             return answer.status == 200

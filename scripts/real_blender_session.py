@@ -1,6 +1,7 @@
 """Presses Marey's buttons in a real Blender window: build, install, generate, look.
 
-    python3 scripts/real_blender_session.py --out DIR [--blender "COMMAND"] [--models DIR]
+    python3 scripts/real_blender_session.py --out DIR [--session NAME] [--blender "COMMAND"]
+        [--models DIR]
 
 COMMAND starts Blender where it can open a window; the default wants xvfb-run and blender on this
 computer. One that lives in a folder of its own, run by a program that takes a command:
@@ -27,7 +28,10 @@ import environment_contents as contents
 
 ROOT = contents.ROOT
 BLENDER = "xvfb-run -a -s '-screen 0 1600x900x24' blender"
-SESSION = ROOT / "tests" / "real_blender" / "session_first_form.py"
+SESSIONS = {
+    name: ROOT / "tests" / "real_blender" / f"session_{name}.py"
+    for name in ("first_form", "set_up")
+}
 # No --factory-startup: the preferences have to know that the extension is on.
 WINDOW = ["-noaudio", "--window-geometry", "0", "0", "1600", "900"]
 TIMEOUT_S = 600
@@ -67,11 +71,12 @@ def _run_session(options: argparse.Namespace, command: list[str], scratch: Path,
         "prompt": options.prompt,
         "engine_python": str(options.engine_python or environment.python_of(ROOT / ".venv")),
         "models": str(options.models.resolve()) if options.models else None,
+        **_tiny_packages(scratch),
     }
     request.write_text(json.dumps(words), encoding="utf-8")
     window = ["--enable-event-simulate", *WINDOW]
     done = subprocess.run(
-        [*command, *window, "--python", str(SESSION), "--", str(request)],
+        [*command, *window, "--python", str(SESSIONS[options.session]), "--", str(request)],
         check=False,
         timeout=TIMEOUT_S,
     )
@@ -82,12 +87,29 @@ def _run_session(options: argparse.Namespace, command: list[str], scratch: Path,
     return 0 if done.returncode == 0 else 1
 
 
+def _tiny_packages(scratch: Path) -> dict[str, str]:
+    """Wheels with the names of the engine's packages, for the session that sets an engine up."""
+    sys.path.insert(0, str(ROOT))
+    from tests import tiny_wheels
+
+    folder = tiny_wheels.make(scratch / "packages", version=build_addon.version())
+    wheel = next(folder.glob("marey-*.whl"))
+    # Of another name: the zip knows the hash of the wheel that bears the right one.
+    chosen = wheel.rename(wheel.with_name(wheel.name.replace("-py3-", "-1-py3-")))
+    return {
+        "packages": str(folder),
+        "wheel": str(chosen),
+        "text_encoder_sha256": tiny_wheels.text_encoder_sha256(),
+    }
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Press Marey's buttons in a real Blender window.",
         epilog="Example: python3 scripts/real_blender_session.py --out session",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the screenshots")
+    parser.add_argument("--session", choices=sorted(SESSIONS), default="first_form")
     parser.add_argument("--blender", default=BLENDER, help=f"command (default: {BLENDER})")
     parser.add_argument("--prompt", default="a person walks forward and waves")
     parser.add_argument("--models", type=Path, help="folder with more models")

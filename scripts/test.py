@@ -30,7 +30,7 @@ COUNT = re.compile(r"(\d+) (passed|failed|skipped|deselected|xfailed|xpassed|war
 NO_TESTS_COLLECTED = 5
 BLENDER_TESTS = (ROOT / "tests" / "blender", ROOT / "tests" / "end_to_end")
 PLAIN_TIMEOUT_S = 15 * 60
-BLENDER_TIMEOUT_S = 6 * 60  # bpy may hang at exit; a hung run must not take the others along
+BLENDER_TIMEOUT_S = 9 * 60  # bpy may hang at exit; a hung run must not take the others along
 
 
 @dataclass(frozen=True)

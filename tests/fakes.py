@@ -11,12 +11,12 @@ import torch
 
 from engine.checkpoint import CheckpointError, CheckpointInfo
 from engine.methods.base import (
+    Condition,
     Method,
     Prompt,
     Report,
     RequestError,
     SampleOptions,
-    VideoClip,
 )
 from engine.motion.motion import Motion
 from engine.motion.skeleton import SMPL_22
@@ -46,7 +46,7 @@ class FakeMethod:
         self._num_steps = num_steps
         self._seconds_per_step = seconds_per_step
 
-    def run(self, condition: Prompt | VideoClip, options: SampleOptions, report: Report) -> Motion:
+    def run(self, condition: Condition, options: SampleOptions, report: Report) -> Motion:
         if not isinstance(condition, Prompt):
             raise RequestError("The fake makes motion from words only")
         num_steps = options.num_steps or self._num_steps
@@ -62,7 +62,7 @@ class FakeMethod:
 class BrokenMethod(FakeMethod):
     """Fails in the middle of a job, as a bug would."""
 
-    def run(self, condition: Prompt | VideoClip, options: SampleOptions, report: Report) -> Motion:
+    def run(self, condition: Condition, options: SampleOptions, report: Report) -> Motion:
         report(0, 2)
         raise ZeroDivisionError("the fake was told to break")
 
@@ -70,7 +70,7 @@ class BrokenMethod(FakeMethod):
 class NotANumberMethod(FakeMethod):
     """Makes a motion that can't be sent."""
 
-    def run(self, condition: Prompt | VideoClip, options: SampleOptions, report: Report) -> Motion:
+    def run(self, condition: Condition, options: SampleOptions, report: Report) -> Motion:
         motion = super().run(condition, options, report)
         return replace(motion, root_translation=motion.root_translation * math.nan)
 
@@ -113,7 +113,11 @@ class FakeModels:
     def default_name(self) -> str:
         return "fake"
 
-    def load(self, name: str) -> Method:
+    @property
+    def is_on_cpu(self) -> bool:
+        return True
+
+    def load(self, name: str, *, on_cpu: bool = False) -> Method:
         if name == "half":
             raise CheckpointError("half.safetensors is only half a file")
         if name == "unreadable":

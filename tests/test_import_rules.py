@@ -29,6 +29,11 @@ class Rule:
 RULES = (
     Rule(
         where="blender_addon.protocol",
+        only=("blender_addon.wire",),
+        outside=frozenset(sys.stdlib_module_names) | {"numpy"},
+    ),
+    Rule(
+        where="blender_addon.wire",
         only=(),
         outside=frozenset(sys.stdlib_module_names) | {"numpy"},
     ),
@@ -95,6 +100,8 @@ def test_the_project_has_modules_to_check() -> None:
         ("blender_addon/protocol.py", "import zmq"),
         ("blender_addon/protocol.py", "from . import rig"),
         ("blender_addon/protocol.py", "import torch"),
+        ("blender_addon/wire.py", "import zmq"),
+        ("blender_addon/wire.py", "from . import protocol"),
         ("blender_addon/engine_link/client.py", "import bpy"),
         ("blender_addon/engine_link/client.py", "from mathutils import Quaternion"),
         ("blender_addon/engine_link/client.py", "from ..scene import pump"),
