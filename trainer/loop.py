@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainer.device import to_device, training_device
 from trainer.ema import Ema
 from trainer.report import RunReport
 from trainer.stages import Stage
@@ -54,6 +55,7 @@ def train_stage(
     # --- Initialise ---
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(settings.seed)
+    device = training_device()
     generator = torch.Generator().manual_seed(settings.seed)
     emas = {p.name: Ema(p.module, settings.ema_decay) for p in stage.players}
     base_rates = [[g["lr"] for g in p.optimizer.param_groups] for p in stage.players]
@@ -75,7 +77,7 @@ def train_stage(
     started, step, mean_loss = time.monotonic(), first_step, 0.0
     with RunReport(folder, settings.num_steps, first_step) as report:
         for step in range(first_step + 1, settings.num_steps + 1):
-            batch = stage.batches.draw(generator)
+            batch = to_device(stage.batches.draw(generator), device)
             for player, rates in zip(stage.players, base_rates, strict=True):
                 for group, rate in zip(player.optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * settings.rate_factor(step)

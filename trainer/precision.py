@@ -7,7 +7,7 @@ import torch
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
-def autocast(precision: str, device: torch.device | str = "cpu") -> torch.autocast:
+def autocast(precision: str, device: torch.device) -> torch.autocast:
     """A context for the forward pass; weights, losses and the optimiser stay in float32.
 
     "auto" takes bfloat16 where the hardware multiplies it: a processor that only emulates it is
@@ -18,7 +18,7 @@ def autocast(precision: str, device: torch.device | str = "cpu") -> torch.autoca
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}, needs one of {', '.join(PRECISIONS)}")
-    kind = torch.device(device).type
+    kind = device.type
     is_half = precision == "bfloat16" or (precision == "auto" and _has_bfloat16(kind))
     return torch.autocast(kind, torch.bfloat16, enabled=is_half)
 

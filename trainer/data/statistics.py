@@ -18,6 +18,10 @@ class Statistics:
     mean: Tensor  # (F,)
     deviation: Tensor  # (F,), one value per block, as HumanML3D does
 
+    def to(self, device: torch.device) -> Statistics:
+        """The same statistics on the device."""
+        return Statistics(self.mean.to(device), self.deviation.to(device))
+
     def normalise(self, features: Tensor) -> Tensor:
         """Features with zero mean and unit deviation per block."""
         return (features - self.mean) / self.deviation

@@ -20,6 +20,7 @@ from trainer.data.corpus import FPS, Clip, CorpusError, load_corpus
 from trainer.data.lifting_examples import LiftBatch, LiftDataSettings, LiftSampler, see
 from trainer.data.performers import PARTS, of_part, share_of
 from trainer.data.pose_bank import PoseBank, draw_bodies
+from trainer.device import to_device, training_device
 from trainer.loop import LoopSettings
 from trainer.losses.adversarial import PoseCritic, critic_loss, fooling_loss
 from trainer.losses.pose_terms import (
@@ -106,7 +107,8 @@ def stages(training: HmmrTraining, folders: Sequence[Path], run: Path) -> list[S
     if not solid:
         raise CorpusError(f"No clip with 3D is left of {len(clips)}")
     sampler = LiftSampler(solid, flat, training.data)
-    network, critic = HmmrNetwork(training.model), PoseCritic()
+    device = training_device()
+    network, critic = HmmrNetwork(training.model).to(device), PoseCritic().to(device)
     objective = _Objective(network, critic, sampler, training)
     held_out = _held_out(load_corpus(folders, "val", mirrored=False), training.data)
     rate, decay = training.learning_rate, training.weight_decay
@@ -148,7 +150,8 @@ def _held_out(clips: Sequence[Clip], settings: LiftDataSettings) -> list[LiftBat
         bodies = draw_bodies(len(part), settings.bone_deviation, generator)
         windows = bank.cut(part, starts, settings.num_frames, log_bones=bodies)
         has_truth = torch.ones(len(part), dtype=torch.bool)
-        batches.append(see(windows, has_truth, settings, generator))
+        batch = see(windows, has_truth, settings, generator)
+        batches.append(to_device(batch, training_device()))
     return batches
 
 
@@ -192,7 +195,7 @@ class _Objective:
         num_frames = batch.mask.shape[1]
         single = _every(_STRIDES[1], 0, num_frames, generator)
         around = _every(_STRIDES[0], self._shift, num_frames - self._shift, generator)
-        with autocast(self._training.precision):
+        with autocast(self._training.precision, batch.mask.device):
             codes = self._network.keypoints(batch.normalised, batch.boxes)
             strip = self._network.temporal(codes, batch.mask)
             reading = self._network.read(strip)
@@ -239,7 +242,7 @@ class _Objective:
         """Real poses against those of the generator's last step."""
         if self._made is None:
             return {"critic": sum(p.sum() for p in self._critic.parameters()) * torch.zeros(())}
-        real = self._sampler.poses(len(self._made), generator)
+        real = self._sampler.poses(len(self._made), generator).to(self._made.device)
         return {"critic": critic_loss(self._critic(real), self._critic(self._made))}
 
     def validate(self, batches: Sequence[LiftBatch]) -> dict[str, float]:
@@ -247,7 +250,7 @@ class _Objective:
         now: list[Tensor] = []
         single: list[Tensor] = []
         for batch in batches:
-            with autocast(self._training.precision):
+            with autocast(self._training.precision, batch.mask.device):
                 codes = self._network.keypoints(batch.normalised, batch.boxes)
                 strips = (
                     self._network.temporal(codes, batch.mask),

@@ -32,6 +32,7 @@ from trainer.data.examples import (
 )
 from trainer.data.paraphrase import paraphrases, plain_captions
 from trainer.data.statistics import Statistics, measure_statistics
+from trainer.device import to_device, training_device
 from trainer.loop import LoopSettings
 from trainer.losses.motion_terms import feature_loss, feature_weights, path_loss, step_loss
 from trainer.precision import PRECISIONS, autocast
@@ -88,7 +89,7 @@ def stages(training: MdmTraining, folders: Sequence[Path], run: Path) -> list[St
     statistics = measure_statistics([encode_clip(clip, ROOT_LOCAL) for clip in clips], ROOT_LOCAL)
     sampler, texts = _examples(augmented(clips, generator), statistics, training, generator)
     validation = _validation_batches(held_out, statistics)
-    model = Denoiser(training.model.denoiser)
+    model = Denoiser(training.model.denoiser).to(training_device())
     objective = _Objective(model, statistics, training)
     player = Player(
         name="denoiser",
@@ -150,7 +151,8 @@ def _validation_batches(clips: Sequence[Clip], statistics: Statistics) -> list[B
             [statistics.normalise(encode_clip(c, ROOT_LOCAL)) for c in group]
         )
         text = text_encoder.encode_text([clip.captions[0] for clip in group])
-        batches.append(Batch(features=padded, mask=mask, text=text))
+        batch = Batch(features=padded, mask=mask, text=text)
+        batches.append(to_device(batch, training_device()))
     return batches
 
 
@@ -174,8 +176,8 @@ def _blurred(text: TextFeatures, amount: float, generator: torch.Generator) -> T
 
     Left and right stay apart: the noise has hundreds of directions, they differ in one.
     """
-    tokens = torch.randn(text.tokens.shape, generator=generator)
-    sentence = torch.randn(text.sentence.shape, generator=generator)
+    tokens = torch.randn(text.tokens.shape, generator=generator).to(text.tokens)
+    sentence = torch.randn(text.sentence.shape, generator=generator).to(text.sentence)
     size = text.tokens.square().mean(-1, keepdim=True).sqrt()
     length = text.sentence.square().mean(-1, keepdim=True).sqrt()
     return replace(
@@ -189,10 +191,11 @@ class _Objective:
     """x0 prediction from noised features: training loss and held-out figure."""
 
     def __init__(self, model: Denoiser, statistics: Statistics, training: MdmTraining) -> None:
+        device = training_device()
         self._model = model
-        self._statistics = statistics
+        self._statistics = statistics.to(device)
         self._schedule: NoiseSchedule = cosine_schedule(training.model.num_timesteps)
-        self._weights = feature_weights(ROOT_LOCAL)
+        self._weights = feature_weights(ROOT_LOCAL).to(device)
         self._training = training
         part = ROOT_LOCAL.part("joint_velocities")
         self._step_scale = float(statistics.deviation[part].mean())
@@ -229,10 +232,11 @@ class _Objective:
         return total / count
 
     def _predict(self, batch: Batch, timestep: Tensor, generator: torch.Generator) -> Tensor:
-        noise = torch.randn(batch.features.shape, generator=generator)
+        device = batch.features.device
+        noise = torch.randn(batch.features.shape, generator=generator).to(device)
         x_t = self._schedule.add_noise(batch.features, noise, timestep)
-        with autocast(self._training.precision):
-            x0 = self._model(x_t, timestep, batch.text, batch.mask)
+        with autocast(self._training.precision, device):
+            x0 = self._model(x_t, timestep.to(device), batch.text, batch.mask)
         return x0.float()
 
 
