@@ -44,8 +44,12 @@ class TextFeatures:
         )
 
 
-def encode_text(prompts: list[str], *, batch_size: int = 128) -> TextFeatures:
-    """Encode prompts in float32 on the CPU (about 5 ms each, 1.5 ms in batches).
+def encode_text(
+    prompts: list[str], *, batch_size: int = 128, device: torch.device | str = "cpu"
+) -> TextFeatures:
+    """Encode prompts in float32 (on the CPU about 5 ms each, 1.5 ms in batches).
+
+    The device does the work; what comes back is on the CPU.
 
     Each prompt is encoded as if it were alone, whatever else is in the list, to float32 rounding.
 
@@ -53,6 +57,7 @@ def encode_text(prompts: list[str], *, batch_size: int = 128) -> TextFeatures:
         TextEncoderError: the weights are not there.
     """
     tokenizer, model = _load()
+    model.to(device)
     parts: list[tuple[Tensor, Tensor]] = []
     for start in range(0, len(prompts), batch_size):
         batch = tokenizer(
@@ -63,8 +68,8 @@ def encode_text(prompts: list[str], *, batch_size: int = 128) -> TextFeatures:
             return_tensors="pt",
         )
         with torch.inference_mode():
-            hidden = model(**batch).last_hidden_state
-        parts.append((hidden.clone(), batch["attention_mask"].bool()))
+            hidden = model(**batch.to(device)).last_hidden_state.cpu()
+        parts.append((hidden.clone(), batch["attention_mask"].cpu().bool()))
     longest = max((hidden.shape[1] for hidden, _ in parts), default=1)
     tokens = torch.cat([_pad(hidden, longest) for hidden, _ in parts])
     mask = torch.cat([_pad(mask, longest) for _, mask in parts])

@@ -34,6 +34,7 @@ from trainer.data.augmentation import (
 from trainer.data.corpus import Clip
 from trainer.data.gestures import gestures
 from trainer.data.paraphrase import paraphrases
+from trainer.device import training_device
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ def _encode_captions(captions: Sequence[str]) -> Encoded:
     ordered = sorted(captions, key=len)  # like lengths together waste no time on padding
     for start in range(0, len(ordered), 256):
         group = ordered[start : start + 256]
-        text = encode_text(group)
+        text = encode_text(group, device=training_device())
         for k, caption in enumerate(group):
             encoded[caption] = (text.tokens[k, text.mask[k]].half(), text.sentence[k].clone())
     return encoded
