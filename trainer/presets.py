@@ -31,13 +31,15 @@ class Preset:
     purpose: str
 
 
-def _lifter(performers: str) -> HmmrTraining:
+def _lifter(performers: str, num_steps: int) -> HmmrTraining:
     return HmmrTraining(
         licence=FREE_LICENCE,
         performers=performers,
         model=HmmrConfig(width=256, regressor_width=256),
         data=LiftDataSettings(batch_size=32, num_frames=32),
-        loop=LoopSettings(num_steps=12_000, decay_fraction=0.4, validate_every=500, save_every=500),
+        loop=LoopSettings(
+            num_steps=num_steps, decay_fraction=0.4, validate_every=500, save_every=500
+        ),
     )
 
 
@@ -78,17 +80,17 @@ PRESETS: dict[str, Preset] = {
         purpose="twenty steps of a tiny network: does training run at all",
     ),
     "hmmr-free": Preset(
-        training=_lifter("all"),
+        training=_lifter("all", 12_000),
         data="free",
         purpose="the default lifter: keypoints of a video to motion, commercial use allowed",
     ),
     "hmmr-free-a": Preset(
-        training=_lifter("a"),
+        training=_lifter("a", 8_000),
         data="free",
         purpose="learns from one half of the performers, lifts the other as a teacher",
     ),
     "hmmr-free-b": Preset(
-        training=_lifter("b"),
+        training=_lifter("b", 8_000),
         data="free",
         purpose="learns from the other half",
     ),
