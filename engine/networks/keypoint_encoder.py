@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from engine.motion.keypoint_layout import NUM_OBSERVED, OBSERVED_JOINTS
+from engine.motion.keypoint_layout import OBSERVED_JOINTS
 
 _POINT_WIDTH = 64
 _BOX_FEATURES = 3
@@ -26,17 +26,20 @@ class KeypointEncoder(nn.Module):
     A joint that isn't seen has a code of its own instead of a place.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, joints: Sequence[int] = OBSERVED_JOINTS) -> None:
+        """Look at `joints` only, of those that detectors show."""
         super().__init__()
+        self.joints = tuple(joints)
+        count = len(self.joints)
         self.to_point = nn.Linear(3, _POINT_WIDTH)
-        self.joint_codes = nn.Parameter(0.1 * torch.randn(NUM_OBSERVED, _POINT_WIDTH))
-        self.unseen_codes = nn.Parameter(0.1 * torch.randn(NUM_OBSERVED, _POINT_WIDTH))
+        self.joint_codes = nn.Parameter(0.1 * torch.randn(count, _POINT_WIDTH))
+        self.unseen_codes = nn.Parameter(0.1 * torch.randn(count, _POINT_WIDTH))
         self.point = nn.Linear(_POINT_WIDTH, _POINT_WIDTH)
-        self.join = nn.Linear(NUM_OBSERVED * _POINT_WIDTH, width)
+        self.join = nn.Linear(count * _POINT_WIDTH, width)
         # places go to the code directly as well, and loudly: through small layers alone, what
         # differs between frames drowns in what doesn't, and learning starts late
-        self.direct = nn.Linear(3 * NUM_OBSERVED + _BOX_FEATURES, width)
-        nn.init.normal_(self.direct.weight, std=2.0 / (3 * NUM_OBSERVED) ** 0.5)
+        self.direct = nn.Linear(3 * count + _BOX_FEATURES, width)
+        nn.init.normal_(self.direct.weight, std=2.0 / (3 * count) ** 0.5)
 
     def forward(self, keypoints: Tensor, boxes: Tensor) -> Tensor:
         """Codes (..., D).
@@ -45,7 +48,7 @@ class KeypointEncoder(nn.Module):
             keypoints: (..., 22, 3) in units of their box, and confidence.
             boxes: (..., 3) on the plane at depth 1: centre x and y, half side.
         """
-        seen = keypoints[..., list(OBSERVED_JOINTS), :]  # (..., 17, 3)
+        seen = keypoints[..., list(self.joints), :]  # (..., K, 3)
         is_seen = seen[..., 2:] > 0
         codes = torch.where(is_seen, self.to_point(seen) + self.joint_codes, self.unseen_codes)
         points = self.point(F.relu(codes)).flatten(-2)
