@@ -188,7 +188,7 @@ def test_receive_keeps_to_its_budget(peer: Peer, client: EngineClient) -> None:
         peer.say(protocol.JobProgress(job_id="a", step=step, num_steps=2_000))
     received: list[protocol.Message] = []
     longest = 0.0
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while len(received) < 2_000 and time.monotonic() < deadline:
         started = time.thread_time()  # of this thread: other processes may hold the processor
         received += client.receive(0.005)
