@@ -6,10 +6,15 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from engine.motion.ray_projection import Sight, encode_frames, onto_rays, start_shift
+from engine.motion.representation import Representation
+
+Denoise = Callable[[Tensor, float], Tensor]
+
 
 def classifier_free(
     denoise_pair: Callable[[Tensor, float], tuple[Tensor, Tensor]], guidance_scale: float
-) -> Callable[[Tensor, float], Tensor]:
+) -> Denoise:
     """A denoiser that goes past the conditional prediction, away from the unconditional one.
 
     denoise_pair(x_t, timestep) gives both, x0 with the prompt and x0 without. At a scale of 1 the
@@ -23,3 +28,43 @@ def classifier_free(
         return without + guidance_scale * (with_prompt - without)
 
     return denoise
+
+
+def ray_guided(
+    denoise: Denoise,
+    sight: Sight,
+    representation: Representation,
+    statistics: tuple[Tensor, Tensor],
+    *,
+    share: float = 1.0,
+) -> Denoise:
+    """A denoiser whose x0 (B, T, F) is moved onto the rays along which the person was seen.
+
+    The motion is placed by its best shift along the floor, its joints go towards their rays by
+    their confidence times the share, and what results is written as features with the heading and
+    the contacts that the prediction had.
+
+    Args:
+        denoise: of normalised features.
+        sight: (B, T), in the frame in which the motion starts at the origin and faces +z.
+        representation: of the features.
+        statistics: mean and deviation (F,) of the features.
+        share: 1 puts a surely seen joint on its ray.
+
+    Source: VideoMDM (arXiv 2606.13364), lifting with the prior, with confidence for certainty.
+    """
+    mean, deviation = statistics
+    contacts = representation.part("foot_contacts")
+
+    def guided(x_t: Tensor, timestep: float) -> Tensor:
+        x0 = denoise(x_t, timestep)
+        decoded = representation.decode(x0 * deviation + mean)
+        placed = decoded.joints + start_shift(decoded.joints, sight)[..., None, None, :]
+        moved = encode_frames(
+            representation, onto_rays(placed, sight, share=share), decoded.heading
+        )
+        found = (moved - mean) / deviation
+        found[..., contacts] = x0[..., contacts]
+        return found
+
+    return guided

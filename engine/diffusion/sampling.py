@@ -7,7 +7,7 @@ the same motion on every device up to rounding.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -25,12 +25,21 @@ def sample_ddim(
 
     Source: Song et al., Denoising Diffusion Implicit Models, equation 12 with sigma = 0.
     """
-    x = noise
-    timesteps = schedule.spread(num_steps)
+    return denoise_along(denoise, noise, schedule, schedule.spread(num_steps), report)
+
+
+def denoise_along(
+    denoise: Denoise,
+    x: Tensor,
+    schedule: NoiseSchedule,
+    timesteps: Sequence[float],
+    report: Report,
+) -> Tensor:
+    """The same from any x, as noisy as the first of the timesteps says, along falling timesteps."""
     for step, timestep in enumerate(timesteps):
         x0 = denoise(x, timestep)
         following = timesteps[step + 1] if step + 1 < len(timesteps) else None
-        x = x0 if following is None else _ddim_step(x, x0, schedule, timestep, following)
+        x = x0 if following is None else ddim_step(x, x0, schedule, timestep, following)
         report(step + 1, len(timesteps))
     return x
 
@@ -73,9 +82,10 @@ def posterior(
     return mean, ((1 - alpha) * (1 - then) / (1 - now)) ** 0.5
 
 
-def _ddim_step(
+def ddim_step(
     x: Tensor, x0: Tensor, schedule: NoiseSchedule, timestep: float, following: float
 ) -> Tensor:
+    """x at the following timestep, with the noise that x and x0 tell kept as it is."""
     now = schedule.alpha(timestep)
     then = schedule.alpha(following)
     noise = (x - now**0.5 * x0) / (1 - now) ** 0.5

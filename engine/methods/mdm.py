@@ -15,7 +15,7 @@ from torch import Tensor
 
 from engine.checkpoint import CheckpointError, CheckpointInfo
 from engine.diffusion.guidance import classifier_free
-from engine.diffusion.sampling import sample_ddim
+from engine.diffusion.sampling import Denoise, sample_ddim
 from engine.diffusion.schedule import cosine_schedule
 from engine.diffusion.windows import WindowBatch, plan_windows
 from engine.methods.base import (
@@ -119,7 +119,7 @@ class Mdm:
         scale = options[0].guidance_scale
         if scale is None:
             scale = float(self.info.sampling["guidance_scale"])
-        scripts = [_Script.of(*pair) for pair in zip(conditions, options, strict=True)]
+        scripts = [Script.of(*pair) for pair in zip(conditions, options, strict=True)]
         with torch.inference_mode():
             text = encode_text([prompt for script in scripts for prompt in script.prompts])
             features = self._sample(text, scripts, options, (steps, scale), report)
@@ -140,7 +140,7 @@ class Mdm:
     def _sample(
         self,
         text: TextFeatures,
-        scripts: Sequence[_Script],
+        scripts: Sequence[Script],
         options: Sequence[SampleOptions],
         steps_and_guidance: tuple[int, float],
         report: Report,
@@ -153,6 +153,17 @@ class Mdm:
         for row, (length, wanted) in enumerate(zip(lengths, options, strict=True)):
             generator = torch.Generator().manual_seed(wanted.seed)
             noise[row, :length] = torch.randn(length, width, generator=generator)
+        denoise = self._denoiser(text, scripts, guidance_scale)
+        x0 = sample_ddim(denoise, noise.to(device), self._schedule, num_steps, report)
+        restored = x0 * self._std + self._mean
+        return [restored[row, :length].cpu() for row, length in enumerate(lengths)]
+
+    def _denoiser(
+        self, text: TextFeatures, scripts: Sequence[Script], guidance_scale: float
+    ) -> Denoise:
+        """x_t (B, T, F) of motions as long as their scripts to x0, by windows and with guidance."""
+        device = self._mean.device
+        lengths = [sum(script.part_frames) for script in scripts]
         plans = [plan_windows(script.part_frames, loop=script.loop) for script in scripts]
         windows = WindowBatch(lengths, plans)
         first_texts = [script.first_text for script in _numbered(scripts)]
@@ -177,10 +188,7 @@ class Mdm:
             with_prompt, without = x0.chunk(2)
             return windows.join(with_prompt), windows.join(without)
 
-        denoise = classifier_free(denoise_pair, guidance_scale)
-        x0 = sample_ddim(denoise, noise.to(device), self._schedule, num_steps, report)
-        restored = x0 * self._std + self._mean
-        return [restored[row, :length].cpu() for row, length in enumerate(lengths)]
+        return classifier_free(denoise_pair, guidance_scale)
 
     def _motion(self, features: Tensor, options: SampleOptions) -> Motion:
         """Features (T, F) as a motion: rotations solved, feet locked, on the floor."""
@@ -249,7 +257,7 @@ class Mdm:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Script:
+class Script:
     """What one motion is sampled from."""
 
     prompts: tuple[str, ...]
@@ -258,7 +266,7 @@ class _Script:
     first_text: int = 0  # where its prompts begin among those of the batch
 
     @classmethod
-    def of(cls, condition: Prompt | PromptSequence, options: SampleOptions) -> _Script:
+    def of(cls, condition: Prompt | PromptSequence, options: SampleOptions) -> Script:
         """Lengths as they are sampled: never shorter than what was learned, a loop one period."""
         period = options.num_frames - options.loop
         if options.loop and period < MIN_FRAMES:
@@ -286,9 +294,9 @@ class _Script:
         )
 
 
-def _numbered(scripts: Sequence[_Script]) -> list[_Script]:
+def _numbered(scripts: Sequence[Script]) -> list[Script]:
     """The scripts with the places of their prompts in the batch's text."""
-    numbered: list[_Script] = []
+    numbered: list[Script] = []
     first = 0
     for script in scripts:
         numbered.append(replace(script, first_text=first))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -125,7 +126,8 @@ def _write_encoded(path: Path, encoded: Encoded) -> None:
         "sentences": torch.stack([sentence for _, sentence in encoded.values()]),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
+    # several runs may start at once
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     save_file(tensors, partial, metadata={"captions": json.dumps(list(encoded))})
     partial.replace(path)
 
