@@ -1,6 +1,6 @@
 """Retarget motions onto rigs and print how well that went: one row for each pair.
 
-    .venv/bin/python tests/blender/solve_clip.py CLIP.npy MOTIONS/walk.npz      (for each motion)
+    .venv/bin/python -m engine generate "a person walks" --out MOTIONS/walk.npz   (and others)
     .venv-bpy-5.0/bin/python scripts/check_retargeting.py --motions MOTIONS --data ../shared/data
     … --rigs vrm made-10cm --only walk --sheets FOLDER                          (some, and pictures)
 
@@ -38,7 +38,6 @@ from blender_addon.scene.action_writer import write_action
 from blender_addon.scene.rest_pose import match_bones
 
 FREE = RetargetOptions(plant_feet=False, plant_toes=False, keep_above_floor=False)
-FPS = 20.0
 RIGIFY_FRAMES = 40  # its 706 bones take 0.1 s a frame
 TO_WORLD = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # for a character that faces -Y
 # Where the deforming bones of Rigify's control rig are.
@@ -82,7 +81,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure retargeting on many rigs.")
     names = [*retarget_rigs.FILES, "rigify", *retarget_rigs.MADE]
-    parser.add_argument("--motions", type=Path, required=True, help="folder of solved clips (.npz)")
+    parser.add_argument("--motions", type=Path, required=True, help="folder of motions (.npz)")
     parser.add_argument("--data", type=Path, required=True, help="folder with rigs/ in it")
     parser.add_argument("--rigs", nargs="*", default=names, choices=names)
     parser.add_argument("--only", nargs="*", help="names of motions")
@@ -94,8 +93,8 @@ def _arguments() -> argparse.Namespace:
 def _check(rig: str, name: str, path: Path, arguments: argparse.Namespace) -> bool:
     with contextlib.redirect_stdout(io.StringIO()):
         armature = retarget_rigs.load(rig, arguments.data)
-    bpy.context.scene.render.fps = int(FPS)
     source = read_motion(path)
+    bpy.context.scene.render.fps = round(source.fps)
     if rig == "rigify":
         source = _first(source, RIGIFY_FRAMES)
     match = match_bones(armature)
@@ -134,7 +133,7 @@ def keeps_limits(free: Figures, planted: Figures) -> bool:
 
 
 def read_motion(path: Path) -> SourceMotion:
-    """A solved clip (root, rotations, contacts, parents, offsets) as a motion."""
+    """A motion file of the engine's as a source."""
     from blender_addon.protocol import JobResult
     from blender_addon.rig.source_motion import source_from_result
 
@@ -142,12 +141,12 @@ def read_motion(path: Path) -> SourceMotion:
     return source_from_result(
         JobResult(
             job_id="check",
-            fps=FPS,
-            joint_names=[str(name) for name in arrays["names"]],
+            fps=float(arrays["fps"]),
+            joint_names=[str(name) for name in arrays["joint_names"]],
             parents=[int(parent) for parent in arrays["parents"]],
-            rest_offsets=arrays["offsets"],
-            root_translation=arrays["root"],
-            local_rotations=arrays["rotations"],
+            rest_offsets=arrays["rest_offsets"],
+            root_translation=arrays["root_translation"],
+            local_rotations=arrays["local_rotations"],
             contacts=arrays["contacts"],
         )
     )

@@ -19,8 +19,8 @@ from .source_motion import SIDES, SourceMotion
 from .target_figure import TargetFigure, leg_length
 
 CONTACT_COLUMNS = {"left": [0, 1], "right": [2, 3]}  # ankle, toe
-_DROP_SMOOTHING_S = 0.2  # the hips come down for a planted foot over this time, not at once
-_SHIFT_SMOOTHING_S = 0.15
+_DROP_SMOOTHING_S = 0.1  # the hips come down for a planted foot over this time, not at once
+_SHIFT_SMOOTHING_S = 0.1
 _MAX_SHIFT = 0.1  # of a leg's length, up or down, to meet the floor with the knees as they are
 _TOUCHING = 0.02  # of a leg's length: a foot that the floor raises so far counts as standing
 _MAX_ROLL = np.radians(40.0)  # of a foot over its toes, to keep the hips up
@@ -47,7 +47,9 @@ def plant_feet(
         paths = _plan(moving, source, target, options)
     drops = [_needed_drop(_leg_pose(moving, target, s), p, target, s) for s, p in paths.items()]
     drop = _smooth_from_above(np.maximum(*drops), round(_DROP_SMOOTHING_S * source.fps))
-    moving.move_by(drop[:, None] * (0.0, -1.0, 0.0))
+    if drop.any():
+        moving.move_by(drop[:, None] * (0.0, -1.0, 0.0))
+        paths = _plan(moving, source, target, options)  # a foot that swings goes along
     for side, path in paths.items():
         rolled = _rolled(_leg_pose(moving, target, side), path, target, side)
         _bend_leg(moving, target, side, rolled)

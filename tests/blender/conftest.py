@@ -56,5 +56,7 @@ def real_walk(
     )
     arrays = np.load(target)
     # Two steps: Rigify's 706 bones take 0.1 s a frame.
-    root, rotations, contacts = (arrays[n][:45] for n in ("root", "rotations", "contacts"))
+    root, rotations, contacts = (
+        arrays[n][:45] for n in ("root_translation", "local_rotations", "contacts")
+    )
     return figures.make_result(root, rotations, contacts)

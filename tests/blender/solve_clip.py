@@ -1,4 +1,4 @@
-"""Run by the engine's Python: joint positions of a clip to rotations and contacts.
+"""Run by the engine's Python: joint positions of a clip to a motion file that holds what rigs need.
 
 python tests/blender/solve_clip.py CLIP.npy OUT.npz
 """
@@ -32,12 +32,13 @@ def main(clip: str, target: str) -> None:
     contacts = detect_contacts(posed, 20.0)
     np.savez(
         target,
-        root=root.numpy(),
-        rotations=rotations.numpy(),
+        fps=20.0,
+        root_translation=root.numpy(),
+        local_rotations=rotations.numpy(),
         contacts=contacts.numpy(),
-        names=list(SMPL_22.joint_names),
+        joint_names=list(SMPL_22.joint_names),
         parents=list(SMPL_22.parents),
-        offsets=torch.tensor(SMPL_22.rest_offsets).numpy(),
+        rest_offsets=torch.tensor(SMPL_22.rest_offsets).numpy(),
     )
 
 

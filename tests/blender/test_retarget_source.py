@@ -37,16 +37,23 @@ def free(armature: bpy.types.Object) -> None:
 
 
 def test_round_trip_over_a_mixamo_rig(real_walk: JobResult, mannequin: bpy.types.Object) -> None:
-    """A recorded walk onto a Mixamo rig and read from there; then from there onto the mannequin."""
+    """A recorded walk onto a Mixamo rig and read from there; then from there onto the mannequin.
+
+    Nothing is lost but what planting the feet needs: in the recording they slide 4 mm a frame.
+    """
     rig = build(RigShape(arms_down=0.7, roll_seed=3))
-    write_action(rig, real_walk, start_frame=1)
     wanted, frames = source_from_result(real_walk), len(real_walk.contacts)
+    write_action(rig, real_walk, start_frame=1, options=FREE)
+    assert limb_angles(moved(rig, frames), wanted).max() < 0.1
+    write_action(rig, real_walk, start_frame=1)
     read = moved(rig, frames)
-    assert limb_angles(read, wanted).mean() < 2.0  # all of it where planted feet bend the legs
+    errors = limb_angles(read, wanted)
+    assert errors.mean() < 1.0
+    assert errors[:, [2, 3, 6, 7]].max() < 0.1  # the arms: all of it is in the legs
     assert np.abs(read.contacts - wanted.contacts).mean() < 0.15
     retarget_armature(rig, mannequin)
     errors = limb_angles(moved(mannequin, frames), read)
-    assert errors.mean() < 1.0
+    assert errors.mean() < 0.5
     assert errors.max() < 10.0
 
 
