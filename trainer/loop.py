@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,31 @@ class LoopSettings:
         return up * (0.05 + 0.95 * left)
 
 
+def train_stages(
+    stages: Sequence[Stage],
+    settings: LoopSettings,
+    folder: Path,
+    *,
+    resume: bool,
+    minutes: float | None,
+) -> dict[str, Mapping[str, float]]:
+    """Train the stages in turn; see train_stage. Returns the last figures of those that ran."""
+    started = time.monotonic()
+    names = [stage.name for stage in stages]
+    state = load_state(folder) if resume else None
+    first = 0 if state is None else names.index(state[1].get("stage", names[0]))
+    figures: dict[str, Mapping[str, float]] = {}
+    for number, stage in enumerate(stages[first:], start=first):
+        left = None if minutes is None else minutes - (time.monotonic() - started) / 60
+        if left is not None and left <= 0 and number > first:
+            break
+        own = replace(settings, num_steps=stage.num_steps or settings.num_steps)
+        figures[stage.name] = train_stage(
+            stage, own, folder, resume=resume and number == first, minutes=left
+        )
+    return figures
+
+
 def train_stage(
     stage: Stage, settings: LoopSettings, folder: Path, *, resume: bool, minutes: float | None
 ) -> Mapping[str, float]:
@@ -75,7 +100,8 @@ def train_stage(
 
     # --- Loop ---
     started, step, mean_loss = time.monotonic(), first_step, 0.0
-    with RunReport(folder, settings.num_steps, first_step) as report:
+    before = stage.steps_before
+    with RunReport(folder, settings.num_steps, first_step, before) as report:
         for step in range(first_step + 1, settings.num_steps + 1):
             batch = to_device(stage.batches.draw(generator), device)
             for player, rates in zip(stage.players, base_rates, strict=True):
@@ -92,7 +118,9 @@ def train_stage(
                 mean_loss += (loss.item() - mean_loss) / min(step - first_step, 50)
                 if step % settings.log_every == 0:
                     named = {f"{player.name}/{k}": v.item() for k, v in terms.items()}
-                    report.figures(step, {**named, "loss": mean_loss, "gradient": norm.item()})
+                    report.figures(
+                        before + step, {**named, "loss": mean_loss, "gradient": norm.item()}
+                    )
             elapsed = time.monotonic() - started
             report.step(step, elapsed / (step - first_step), mean_loss)
 
@@ -101,7 +129,7 @@ def train_stage(
             is_over = minutes is not None and elapsed > 60 * minutes
             if step % settings.validate_every == 0 or is_last or is_over:
                 figures = _validate(stage, emas)
-                report.figures(step, {**figures, "seconds": elapsed})
+                report.figures(before + step, {**figures, "seconds": elapsed})
                 _save(stage, emas, "last", step, figures)
                 if figures["validation"] < best:
                     best = figures["validation"]
@@ -110,7 +138,8 @@ def train_stage(
                 state_tensors = _state_tensors(stage, emas)
                 state_tensors["generator"] = generator.get_state()
                 state_tensors["global_generator"] = torch.get_rng_state()
-                numbers = {"step": step, "best": best, "waiting": stage.batches.waiting()}
+                numbers: dict[str, Any] = {"stage": stage.name, "step": step, "best": best}
+                numbers["waiting"] = stage.batches.waiting()
                 save_state(folder, state_tensors, numbers)
             if is_over:
                 log.info("Stopped after %.1f minutes at step %d; --resume goes on", minutes, step)

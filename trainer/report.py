@@ -17,12 +17,17 @@ LINE_EVERY_S = 10.0
 class RunReport:
     """Writes figures of a run as they come. Use as a context manager."""
 
-    def __init__(self, folder: Path, num_steps: int, first_step: int) -> None:
+    def __init__(
+        self, folder: Path, num_steps: int, first_step: int, steps_before: int = 0
+    ) -> None:
+        """Steps are those of a stage that has had steps_before in the stages before it."""
         # TensorBoard's import takes a second, and only training needs it
         from torch.utils.tensorboard import SummaryWriter
 
         self._stats = (folder / "stats.jsonl").open("a")
-        self._tensorboard = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
+        self._tensorboard = SummaryWriter(
+            str(folder / "tensorboard"), purge_step=steps_before + first_step
+        )
         self._console = Console(stderr=True)
         self._num_steps = num_steps
         self._last_line = 0.0

@@ -49,7 +49,8 @@ class Stage:
     """A stretch of training.
 
     `validate` gives figures by name; the first named "validation" decides which weights are kept.
-    `save` writes a checkpoint to sample from, with the EMA weights loaded into the players.
+    `save` writes a checkpoint to sample from, with the EMA weights loaded into the players. Where
+    there are several stages, the players of a later one hold all that an earlier one has trained.
     """
 
     name: str
@@ -57,3 +58,5 @@ class Stage:
     batches: BatchSource
     validate: Callable[[], Mapping[str, float]]
     save: Callable[[str, int, Mapping[str, float]], None]
+    num_steps: int | None = None  # None: as many as the run has
+    steps_before: int = 0  # of the stages before it: figures are told by the step in the run

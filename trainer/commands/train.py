@@ -14,7 +14,7 @@ from engine.networks.text_encoder import TextEncoderError
 from trainer.config import ConfigError, apply_overrides, to_json
 from trainer.data.corpus import CorpusError
 from trainer.fine_tuning import start_from
-from trainer.loop import train_stage
+from trainer.loop import train_stages
 from trainer.methods import TRAINERS
 from trainer.presets import PRESETS
 
@@ -71,12 +71,11 @@ def run(args: argparse.Namespace) -> int:
     partial.write_text(resolved + "\n")
     partial.replace(args.out / "config.json")
     torch.set_num_threads(_available_cores())
-    for stage in stages:
-        figures = train_stage(
-            stage, training.loop, args.out, resume=args.resume, minutes=args.minutes
-        )
-        print(f"{stage.name}: " + ", ".join(f"{k} {v:.4f}" for k, v in figures.items()))
-    print(f"Wrote {args.out / 'best.safetensors'}")
+    told = train_stages(stages, training.loop, args.out, resume=args.resume, minutes=args.minutes)
+    for name, figures in told.items():
+        print(f"{name}: " + ", ".join(f"{k} {v:.4f}" for k, v in figures.items()))
+    if (args.out / "best.safetensors").is_file():
+        print(f"Wrote {args.out / 'best.safetensors'}")
     return 0
 
 
