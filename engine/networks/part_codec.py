@@ -62,7 +62,7 @@ class TimeDecoder(nn.Module):
     def __init__(self, num_codes: int, width: int) -> None:
         super().__init__()
         self.start = _linear(num_codes, width)
-        self.double = nn.ModuleList(_linear(width, 2 * width) for _ in range(_HALVINGS))
+        self.widen = nn.ModuleList(_linear(width, 2 * width) for _ in range(_HALVINGS))
         self.tokens = nn.ModuleList(TemporalBlock(width, 1) for _ in range(_HALVINGS))
         self.frames = TemporalBlock(width, 1)
         self.reach = 2 * (4 + 2 + 1)
@@ -74,8 +74,8 @@ class TimeDecoder(nn.Module):
         pairs = frames.unflatten(1, (-1, 2)).amax(2)
         fours = pairs.unflatten(1, (-1, 2)).amax(2)
         x = self.start(codes)
-        for double, block, weights in zip(self.double, self.tokens, (fours, pairs), strict=True):
-            x = double(block(x, weights)).unflatten(-1, (2, -1)).flatten(1, 2)
+        for widen, block, weights in zip(self.widen, self.tokens, (fours, pairs), strict=True):
+            x = widen(block(x, weights)).unflatten(-1, (2, -1)).flatten(1, 2)
         return self.norm(self.frames(x, frames))
 
 
