@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from engine.methods.hmmr import HmmrConfig
 from engine.methods.mdm import MdmConfig
 from engine.networks.denoiser import DenoiserConfig
+from trainer import crossdiff_presets
 from trainer.data.lifting_examples import LiftDataSettings
 from trainer.loop import LoopSettings
+from trainer.methods.crossdiff import CrossDiffTraining
 from trainer.methods.hmmr import HmmrTraining
 from trainer.methods.mdm import MdmTraining
+from trainer.methods.video_mdm import VideoMdmTraining
 
 FREE_LICENCE = (
     "Commercial use allowed. Trained on: CMU Graphics Lab Motion Capture Database (mocap.cs.cmu.edu"
@@ -26,7 +29,7 @@ NC_LICENCE = (
 class Preset:
     """A named run: what it learns from and what it is for."""
 
-    training: MdmTraining | HmmrTraining
+    training: CrossDiffTraining | MdmTraining | HmmrTraining
     data: str
     purpose: str
 
@@ -79,6 +82,37 @@ PRESETS: dict[str, Preset] = {
         data="any",
         purpose="twenty steps of a tiny network: does training run at all",
     ),
+    "video-mdm-free": Preset(
+        training=VideoMdmTraining(
+            licence=FREE_LICENCE,
+            loop=LoopSettings(num_steps=16_000, decay_fraction=0.3, validate_every=500),
+        ),
+        data="free, with teacher motions",
+        purpose="text to motion learned from 2D keypoints alone, commercial use allowed",
+    ),
+    "video-mdm-smoke": Preset(
+        training=VideoMdmTraining(
+            licence="none: a test",
+            model=MdmConfig(
+                denoiser=DenoiserConfig(
+                    num_features=137,
+                    width=32,
+                    num_layers=2,
+                    num_heads=2,
+                    feedforward=64,
+                    dropout=0.0,
+                )
+            ),
+            loop=LoopSettings(
+                num_steps=20, warmup_steps=2, validate_every=10, save_every=10, log_every=1
+            ),
+            learning_rate=3e-3,
+            batch_size=8,
+            rewordings=1,
+        ),
+        data="any, with teacher motions",
+        purpose="twenty steps of a tiny network that learns from 2D: does training run at all",
+    ),
     "hmmr-free": Preset(
         training=_lifter("all", 12_000),
         data="free",
@@ -108,5 +142,25 @@ PRESETS: dict[str, Preset] = {
         ),
         data="any",
         purpose="twenty steps of a tiny lifter: does training run at all",
+    ),
+    "crossdiff-free": Preset(
+        training=crossdiff_presets.free(FREE_LICENCE),
+        data="free",
+        purpose="text to motion and keypoints to motion by one model, commercial use allowed",
+    ),
+    "crossdiff-row": Preset(
+        training=crossdiff_presets.row(FREE_LICENCE),
+        data="free",
+        purpose="what a row of scripts/experiment_crossdiff.py starts from",
+    ),
+    "crossdiff-published": Preset(
+        training=crossdiff_presets.published("of the data: HumanML3D is for research only"),
+        data="HumanML3D",
+        purpose="CrossDiff, ECCV 2024: network, weights, rates and steps",
+    ),
+    "crossdiff-smoke": Preset(
+        training=crossdiff_presets.smoke(),
+        data="any",
+        purpose="twenty steps of a tiny network along all paths: does training run at all",
     ),
 }

@@ -42,8 +42,8 @@ class Camera:
                 f"{tuple(self.principal_point.shape)}, need (..., 3, 3), (..., 3) and (..., 2)"
             )
 
-    def __getitem__(self, index: int | slice | Tensor | None) -> Camera:
-        """The camera of some frames: all four are indexed along their first axis.
+    def __getitem__(self, index: int | slice | Tensor | tuple[Tensor, ...] | None) -> Camera:
+        """The camera of some frames: all four are indexed along their first axis or axes.
 
         None adds an axis before it.
         """

@@ -31,8 +31,8 @@ class Sight:
     plane_points: Tensor  # (..., T, 22, 2) joints on the plane at depth 1
     confidence: Tensor  # (..., T, 22) 0 to 1; 0 where a joint isn't seen
 
-    def __getitem__(self, index: int | slice | Tensor | None) -> Sight:
-        """All of it, indexed along the first axis; None adds an axis before it."""
+    def __getitem__(self, index: int | slice | Tensor | tuple[Tensor, ...] | None) -> Sight:
+        """All of it, indexed along the first axis or axes; None adds an axis before it."""
         return Sight(
             camera=self.camera[index],
             plane_points=self.plane_points[index],

@@ -1,11 +1,14 @@
-"""`trainer prepare`: make training data: views (2D keypoint clips of a motion corpus)."""
+"""`trainer prepare`: make training data: 2D keypoint clips of a motion corpus, teacher motions."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 
-KINDS = {"views": "2D keypoint clips of a corpus seen by virtual cameras"}
+KINDS = {
+    "views": "2D keypoint clips of a corpus seen by virtual cameras",
+    "teacher": "motions lifted from keypoint clips, to learn from 2D with",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

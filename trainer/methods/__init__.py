@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.methods import hmmr, mdm
+from trainer.methods import crossdiff, hmmr, mdm, video_mdm
 from trainer.stages import Stage
 
 TRAINERS: dict[str, Callable[[Any, Sequence[Path], Path], list[Stage]]] = {
+    "crossdiff": crossdiff.stages,
     "hmmr": hmmr.stages,
     "mdm": mdm.stages,
+    "video_mdm": video_mdm.stages,
 }

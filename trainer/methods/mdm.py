@@ -35,6 +35,7 @@ from trainer.data.statistics import Statistics, measure_statistics
 from trainer.device import to_device, training_device
 from trainer.loop import LoopSettings
 from trainer.losses.motion_terms import feature_loss, feature_weights, path_loss, step_loss
+from trainer.low_noise import draw_between
 from trainer.precision import PRECISIONS, autocast
 from trainer.stages import LossTerms, Player, Stage
 
@@ -87,17 +88,25 @@ def stages(training: MdmTraining, folders: Sequence[Path], run: Path) -> list[St
     clips = load_corpus(folders, "train")
     held_out = load_corpus(folders, "val")
     statistics = measure_statistics([encode_clip(clip, ROOT_LOCAL) for clip in clips], ROOT_LOCAL)
-    sampler, texts = _examples(augmented(clips, generator), statistics, training, generator)
+    more = augmented(clips, generator)
+    features = [statistics.normalise(encode_clip(clip, ROOT_LOCAL)) for clip in more]
+    examples, texts = make_examples(more, features, training, generator)
+    sampler = ExampleSampler(
+        examples,
+        texts,
+        batch_size=training.batch_size,
+        prompt_dropout=training.prompt_dropout,
+    )
     validation = _validation_batches(held_out, statistics)
     model = Denoiser(training.model.denoiser).to(training_device())
-    objective = _Objective(model, statistics, training)
+    objective = MdmObjective(model, statistics, training)
     player = Player(
         name="denoiser",
         module=model,
-        optimizer=_optimizer(model, training),
+        optimizer=make_optimizer(model, training),
         loss=objective.loss,
     )
-    store = _Saver(training, statistics, model, (texts, _captions(clips)), folders, run)
+    store = MdmSaver(training, statistics, model, (texts, own_captions(clips)), folders, run)
     return [
         Stage(
             name="train",
@@ -109,23 +118,24 @@ def stages(training: MdmTraining, folders: Sequence[Path], run: Path) -> list[St
     ]
 
 
-def _examples(
-    clips: Sequence[Clip], statistics: Statistics, training: MdmTraining, generator: random.Random
-) -> tuple[ExampleSampler, TextStore]:
+def make_examples(
+    clips: Sequence[Clip],
+    features: Sequence[Tensor],
+    training: MdmTraining,
+    generator: random.Random,
+) -> tuple[list[Example], TextStore]:
+    """An example per clip with its normalised features, and the texts that they point to."""
     rewordings = reworded(clips, training.rewordings, generator)
     plain = {clip.captions: plain_captions(clip.captions) for clip in clips}
     rewordings |= _reworded_plain(plain.values(), training.rewordings)
     texts = TextStore([text for group in rewordings.values() for text in group])
     examples: list[Example] = []
-    for clip, weight in zip(clips, balanced_weights(clips), strict=True):
+    weights = balanced_weights(clips)
+    for clip, encoded, weight in zip(clips, features, weights, strict=True):
         captions = (*clip.captions, *plain[clip.captions])
         rows = tuple(texts.row[text] for caption in captions for text in rewordings[caption])
-        features = statistics.normalise(encode_clip(clip, ROOT_LOCAL))
-        examples.append(Example(features=features, captions=rows, weight=weight))
-    sampler = ExampleSampler(
-        examples, texts, batch_size=training.batch_size, prompt_dropout=training.prompt_dropout
-    )
-    return sampler, texts
+        examples.append(Example(features=encoded, captions=rows, weight=weight))
+    return examples, texts
 
 
 def _reworded_plain(groups: Iterable[list[str]], count: int) -> dict[str, list[str]]:
@@ -135,7 +145,7 @@ def _reworded_plain(groups: Iterable[list[str]], count: int) -> dict[str, list[s
     return {text: [text, *paraphrases(text, 2 * count, generator)] for text in captions}
 
 
-def _captions(clips: Sequence[Clip]) -> list[str]:
+def own_captions(clips: Sequence[Clip]) -> list[str]:
     """Captions of the recorded clips: what a prompt is held against."""
     own = (caption for clip in clips if not clip.is_mirrored for caption in clip.captions)
     return list(dict.fromkeys(own))
@@ -164,14 +174,10 @@ def draw_timesteps(
     A turn over seconds shows through noise that hides every frame, since it can be summed up;
     only at the noisiest levels must the text say which way it goes.
     """
-    last = num_timesteps - 1
-    part = torch.rand(count, generator=generator)
-    noisiest = last - last / 8 * torch.rand(count, generator=generator)
-    is_noisiest = torch.rand(count, generator=generator) < noisiest_share
-    return torch.where(is_noisiest, noisiest, last * part)
+    return draw_between(count, 0.0, num_timesteps - 1.0, noisiest_share, generator)
 
 
-def _blurred(text: TextFeatures, amount: float, generator: torch.Generator) -> TextFeatures:
+def blurred(text: TextFeatures, amount: float, generator: torch.Generator) -> TextFeatures:
     """Vectors with noise: what was learned for a caption holds for all that is near it.
 
     Left and right stay apart: the noise has hundreds of directions, they differ in one.
@@ -187,7 +193,7 @@ def _blurred(text: TextFeatures, amount: float, generator: torch.Generator) -> T
     )
 
 
-class _Objective:
+class MdmObjective:
     """x0 prediction from noised features: training loss and held-out figure."""
 
     def __init__(self, model: Denoiser, statistics: Statistics, training: MdmTraining) -> None:
@@ -201,13 +207,14 @@ class _Objective:
         self._step_scale = float(statistics.deviation[part].mean())
 
     def loss(self, batch: Batch, generator: torch.Generator) -> LossTerms:
+        """All terms of one batch."""
         timestep = draw_timesteps(
             len(batch.features),
             self._schedule.num_timesteps,
             self._training.noisiest_share,
             generator,
         )
-        batch = replace(batch, text=_blurred(batch.text, self._training.text_noise, generator))
+        batch = replace(batch, text=blurred(batch.text, self._training.text_noise, generator))
         x0 = self._predict(batch, timestep, generator)
         features = feature_loss(x0, batch.features, batch.mask, self._weights).mean()
         restored = (self._statistics.restore(x0), self._statistics.restore(batch.features))
@@ -240,7 +247,8 @@ class _Objective:
         return x0.float()
 
 
-def _optimizer(model: Denoiser, training: MdmTraining) -> torch.optim.Optimizer:
+def make_optimizer(model: Denoiser, training: MdmTraining) -> torch.optim.Optimizer:
+    """AdamW; vectors don't decay."""
     decayed = [p for p in model.parameters() if p.ndim >= 2]
     others = [p for p in model.parameters() if p.ndim < 2]
     groups: list[dict[str, Any]] = [
@@ -250,7 +258,7 @@ def _optimizer(model: Denoiser, training: MdmTraining) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=training.learning_rate, betas=(0.9, 0.98), fused=True)
 
 
-class _Saver:
+class MdmSaver:
     """Writes checkpoints to sample from."""
 
     def __init__(
@@ -261,8 +269,10 @@ class _Saver:
         known: tuple[TextStore, list[str]],
         folders: Sequence[Path],
         run: Path,
+        *,
+        supervision: str = "3d",
     ) -> None:
-        self._training = training
+        self._training, self._supervision = training, supervision
         self._statistics = statistics
         self._model = model
         texts, self._captions = known
@@ -274,14 +284,14 @@ class _Saver:
         """Write RUN/name.safetensors in half precision."""
         training = self._training
         info = CheckpointInfo(
-            method="mdm",
+            method=self._training.method,
             method_config=asdict(training.model),
             accepts=("prompt",),
             fps=FPS,
             feature_blocks=ROOT_LOCAL.sizes,
             text_encoder={"name": text_encoder.NAME, "sha256": text_encoder.SHA256},
             training={
-                "supervision": "3d",
+                "supervision": self._supervision,
                 "settings": {**asdict(training), "model": None, "licence": None},
                 "step": step,
                 "seed": training.loop.seed,

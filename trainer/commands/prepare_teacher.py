@@ -1,0 +1,135 @@
+"""`trainer prepare teacher`: lift keypoint clips, by lifters that never saw their performers."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import logging
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from engine.checkpoint import CheckpointError
+from engine.methods import load_method
+from trainer.data.corpus import CorpusError, load_corpus
+from trainer.data.teacher_corpus import CLIPS, PARTS, pack, read_part, write_part
+from trainer.data.teacher_motions import Lifters, TeacherError, lift_view
+from trainer.data.views_corpus import read_views
+
+log = logging.getLogger(__name__)
+
+EPILOG = (
+    "example: python -m trainer prepare teacher views/free --model lifters/hmmr-free-a.safetensors "
+    "lifters/hmmr-free-b.safetensors --learned ../shared/data/motion/free --out teacher/free"
+)
+SPLITS = ("train", "val", "test")
+_LINE_EVERY_S = 5.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.epilog = EPILOG
+    parser.add_argument("views", type=Path, help="a corpus of keypoint clips (prepare views)")
+    parser.add_argument("--model", type=Path, nargs="+", required=True, help="lifters, by choice")
+    parser.add_argument(
+        "--learned",
+        type=Path,
+        metavar="CORPUS",
+        help="the corpus that the lifters have learned from: none lifts a performer that it knows",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--split", choices=SPLITS, help="only this one (default: all there are)")
+    parser.add_argument("--limit", type=int, metavar="N", help="clips of each split (a quick look)")
+    parser.add_argument("--overwrite", action="store_true", help="write into a folder that is used")
+    parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Lift the clips; 0 when done, 2 when the words are wrong. Started again, it goes on."""
+    try:
+        splits = _splits(args)
+        lifters = _lifters(args)
+        if (args.out / CLIPS).exists() and not args.overwrite:
+            raise ValueError(f"{args.out} holds a corpus already: choose another, or --overwrite")
+    except (CheckpointError, CorpusError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    done, left_out = _lift_all(args, splits, lifters)
+    try:
+        written = pack(args.out, done)
+    except CorpusError as error:
+        print(error, file=sys.stderr)
+        return 2
+    shutil.rmtree(args.out / PARTS)
+    size = sum(path.stat().st_size for path in args.out.iterdir()) / 1e6
+    print(
+        f"Wrote {written} clips to {args.out} ({size:.1f} MB); left out {left_out}", file=sys.stderr
+    )
+    if args.json:
+        print(json.dumps({"folder": str(args.out), "clips": written, "left_out": left_out}))
+    return 0
+
+
+def _splits(args: argparse.Namespace) -> dict[str, int]:
+    """How many clips of each split are to be lifted."""
+    wanted = [args.split] if args.split else SPLITS
+    found = {
+        split: len((args.views / f"{split}.txt").read_text().split()[: args.limit])
+        for split in wanted
+        if (args.views / f"{split}.txt").is_file()
+    }
+    if not any(found.values()):
+        raise CorpusError(f"{args.views} is no corpus of views, or one with no clip in it")
+    return found
+
+
+def _lifters(args: argparse.Namespace) -> Lifters:
+    models = [load_method(path, torch.device("cpu")) for path in args.model]
+    for model in models:
+        if "video" not in model.accepts:
+            raise ValueError(f"The model {model.info.name} lifts no video")
+    learned = load_corpus([args.learned], "train", mirrored=False) if args.learned else []
+    halved = [m for m in models if m.info.training.get("settings", {}).get("performers") != "all"]
+    if halved and not learned:
+        raise ValueError(
+            f"{halved[0].info.name} has learned from one half of the performers: name its corpus "
+            "with --learned, so that it lifts the others only"
+        )
+    return Lifters.of(models, learned)
+
+
+def _lift_all(
+    args: argparse.Namespace, splits: dict[str, int], lifters: Lifters
+) -> tuple[dict[str, list[str]], int]:
+    """Ids of the clips that have their part, by split, and how many have none."""
+    total = sum(splits.values())
+    done: dict[str, list[str]] = {split: [] for split in splits}
+    last = time.monotonic()
+    for split, count in splits.items():
+        for view in itertools.islice(read_views(args.views, split), count):
+            path = args.out / PARTS / f"{view.view_id}.npz"
+            try:
+                if not _is_whole(path):
+                    write_part(path, lift_view(view, lifters))
+                done[split].append(view.view_id)
+            except (TeacherError, ValueError) as error:
+                log.warning("Left out clip %s: %s", view.view_id, error)
+            if time.monotonic() - last > _LINE_EVERY_S:
+                last = time.monotonic()
+                lifted = sum(len(names) for names in done.values())
+                print(f"{lifted} of {total} clips", file=sys.stderr, flush=True)
+    return done, total - sum(len(names) for names in done.values())
+
+
+def _is_whole(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    try:
+        read_part(path)
+    except CorpusError:
+        return False
+    return True

@@ -1,0 +1,175 @@
+"""Teacher motions: keypoint clips lifted by a model that has never seen their performer.
+
+A lifter knows a body that it was trained on too well: its lifts of that body would carry 3D truth
+into learning from 2D. So of several lifters the one is taken that was trained without the clip's
+performer. Shape letters: T frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.methods.base import Method, SampleOptions, VideoClip
+from engine.motion import rotations as rot
+from engine.motion import skeleton as sk
+from engine.motion.camera import units_to_pixels
+from engine.motion.keypoint_layout import OBSERVED_JOINTS, keypoints_of_pose
+from engine.motion.kinematics import local_to_global
+from engine.motion.lifting import Observation, observe
+from engine.motion.motion import Motion
+from engine.motion.ray_projection import canonical_turn
+from engine.motion.representation import estimate_heading
+from engine.motion.skeleton import SMPL_22
+from trainer.data.corpus import FPS, MIN_FRAMES, Clip
+from trainer.data.performers import halves
+from trainer.data.teacher_corpus import TeacherClip, unit_camera
+from trainer.data.views_corpus import View
+
+_PIXELS = 1920  # of the longer side; only what an interface in pixels asks for
+_LEAST_SEEN = 6  # keypoints of a frame in which a person counts as seen
+_TOLD_BY_LIFT = 0.5  # of the confidence of hips and shoulders that trunk joints have
+# Share of the shoulders' correction, as in engine.motion.ray_refinement: the rest is the hips'.
+_TRUNK = {
+    sk.PELVIS: 0.0,
+    sk.SPINE1: 0.25,
+    sk.SPINE2: 0.5,
+    sk.SPINE3: 0.65,
+    sk.NECK: 1.0,
+    sk.LEFT_COLLAR: 0.9,
+    sk.RIGHT_COLLAR: 0.9,
+}
+_DIRECT = [joint for joint in OBSERVED_JOINTS if joint not in _TRUNK]
+
+
+class TeacherError(ValueError):
+    """A clip that can't be lifted; says why."""
+
+
+@dataclass(frozen=True)
+class Lifters:
+    """Models that lift, and which performers each of them has learned from."""
+
+    models: Sequence[Method]
+    half_of: Mapping[str, str]  # performer to "a" or "b"; empty where nobody was learned from
+
+    @classmethod
+    def of(cls, models: Sequence[Method], learned: Sequence[Clip]) -> Lifters:
+        """Models with the training clips that they, or halves of which they, have learned from."""
+        return cls(models, halves(learned) if learned else {})
+
+    def for_performer(self, performer: str) -> Method:
+        """The first model that never saw the performer.
+
+        Raises:
+            TeacherError: all have.
+        """
+        for model in self.models:
+            part = model.info.training.get("settings", {}).get("performers", "all")
+            half = self.half_of.get(performer)
+            if half is None or part not in ("all", half):
+                return model
+        raise TeacherError(f"every lifter has learned from its performer, {performer}")
+
+
+def lift_view(view: View, lifters: Lifters) -> TeacherClip:
+    """The view with its teacher motion, keypoints of all joints and cameras.
+
+    Raises:
+        TeacherError: too few frames, nobody in them, or no lifter may lift it.
+    """
+    _check(view)
+    performer = str(view.row.get("performer") or f"someone in {view.row.get('source', '')}")
+    model = lifters.for_performer(performer)
+    clip = _video_clip(view)
+    observation = observe(clip.track(), fps=FPS)
+    num_frames = len(observation.keypoints)
+    options = SampleOptions(num_frames=num_frames, seed=0)
+    motion = model.run(clip, options, lambda step, of: None)
+    if not bool(motion.joints().isfinite().all()) or motion.camera is None:
+        raise TeacherError("the lifter made no motion of it")
+    plane_points, confidence = joint_keypoints(motion, observation)
+    joints = motion.joints().float()
+    teacher, rotation, translation = _from_origin(joints)
+    estimated = motion.camera.in_moved_world(rotation, translation)
+    frames = torch.linspace(0, len(view.keypoints) - 1, num_frames).round().long()
+    camera = view.camera[frames]
+    if view.joints is not None:
+        truth, turn, shift = _from_origin(view.joints[frames])
+    else:
+        in_camera = motion.camera.to_camera(joints) - camera.translation[:, None]
+        truth, (_, turn, shift) = None, _from_origin(in_camera @ camera.rotation)
+    given = camera.in_moved_world(turn, shift)
+    is_given = view.row.get("camera", "given") == "given"
+    return TeacherClip(
+        clip_id=view.view_id,
+        captions=view.captions,
+        teacher=teacher,
+        truth=truth,
+        plane_points=plane_points,
+        confidence=confidence,
+        given=unit_camera(given.rotation, given.translation) if is_given else None,
+        estimated=unit_camera(estimated.rotation, estimated.translation),
+        row={**view.row, "lifter": model.info.name, "lifter_hash": model.info.model_hash},
+    )
+
+
+def joint_keypoints(motion: Motion, observation: Observation) -> tuple[Tensor, Tensor]:
+    """Where the joints themselves are seen: plane points (T, 22, 2) and confidence (T, 22).
+
+    A detector's points lie on the body's surface, and it has none along the trunk. The lift tells
+    how far a joint is from its point in the image; joints of the trunk go where the points of hips
+    and shoulders move theirs.
+    """
+    assert motion.camera is not None
+    turned = rot.quaternion_to_matrix(local_to_global(motion.local_rotations, SMPL_22))
+    joints = motion.joints()
+    shown = keypoints_of_pose(joints, turned[:, sk.HEAD])
+    in_camera = (motion.camera.to_camera(points) for points in (joints, shown))
+    at_joints, at_points = (p[..., :2] / p[..., 2:].clamp(min=0.1) for p in in_camera)
+    found = observation.camera.to_plane(observation.keypoints[..., :2])
+    confidence = observation.keypoints[..., 2].clone()
+    off = found - at_points
+    moved = off.clone()
+    sides = ((sk.LEFT_HIP, sk.RIGHT_HIP), (sk.LEFT_SHOULDER, sk.RIGHT_SHOULDER))
+    hips, shoulders = (off[:, list(pair)].mean(1) for pair in sides)
+    worst = confidence[:, [joint for pair in sides for joint in pair]].amin(-1)
+    for joint, share in _TRUNK.items():
+        moved[:, joint] = torch.lerp(hips, shoulders, share)
+        confidence[:, joint] = _TOLD_BY_LIFT * worst
+    points = at_joints + moved
+    is_seen = confidence[..., None] > 0
+    return torch.where(is_seen, points, torch.zeros_like(points)), confidence
+
+
+def _check(view: View) -> None:
+    keypoints = view.keypoints
+    if not bool(keypoints.isfinite().all()):
+        raise TeacherError("its keypoints have numbers that aren't finite")
+    seen = int(((keypoints[..., 2] > 0).sum(-1) >= _LEAST_SEEN).sum())
+    if seen < MIN_FRAMES:
+        raise TeacherError(f"the person is seen in {seen} frames, needs {MIN_FRAMES}")
+
+
+def _video_clip(view: View) -> VideoClip:
+    extent = view.extent / view.extent.max()
+    size = (round(float(extent[0]) * _PIXELS), round(float(extent[1]) * _PIXELS))
+    pixels = units_to_pixels(view.keypoints[..., :2], size)
+    rotation = view.camera.rotation
+    return VideoClip(
+        keypoints=torch.cat((pixels, view.keypoints[..., 2:]), dim=-1),
+        fps=view.fps,
+        image_size=size,
+        layout="smpl_22",
+        focal_length=float(view.camera.focal_length[0]) * max(size) / 2,
+        camera_rotations=rotation @ rotation[:1].mT,
+    )
+
+
+def _from_origin(joints: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A motion that starts at the origin and faces +z, with the turn and shift to there."""
+    rotation, translation = canonical_turn(joints, estimate_heading(joints))
+    return joints @ rotation.mT + translation, rotation, translation
