@@ -65,7 +65,7 @@ class LowNoise:
     ) -> list[Tensor]:
         """Timesteps (B,) of one step of training: one for noised teachers, else falling ones.
 
-        Low levels are drawn as often as `draw_between` draws them, so that each level has the
+        Low levels are drawn as often as `draw_timesteps` draws them, so that each level has the
         same share of the losses with the scheme as without.
 
         Args:
@@ -77,11 +77,11 @@ class LowNoise:
         """
         lowest = self.lowest_taught
         if lowest == 0:
-            return [draw_between(count, 0.0, last, share, generator)]
+            return [draw_timesteps(count, 0.0, last, share, generator)]
         low = (1.0 - share) * lowest / last
         if float(torch.rand((), generator=generator)) >= low:
             noisy = share / (1.0 - low)
-            return [draw_between(count, float(lowest), last, noisy, generator)]
+            return [draw_timesteps(count, float(lowest), last, noisy, generator)]
         if self.scheme == "buckets":
             starts = [k * self.width for k in reversed(range(self.stops))]
             return [s + self.width * torch.rand(count, generator=generator) for s in starts]
@@ -91,12 +91,14 @@ class LowNoise:
         return [torch.full((count,), float(t)) for t in range(lowest - 1, end - 1, -1)]
 
 
-def draw_between(
+def draw_timesteps(
     count: int, lowest: float, last: float, noisiest_share: float, generator: torch.Generator
 ) -> Tensor:
     """Timesteps (count,) from lowest to last, not whole: uniform, but a share from the noisiest.
 
-    The noisiest are the last eighth of all timesteps; see trainer.methods.mdm.
+    The noisiest are the last eighth of all timesteps. A turn over seconds shows through noise that
+    hides every frame, since it can be summed up; only at the noisiest levels must the text say
+    which way it goes.
     """
     part = torch.rand(count, generator=generator)
     noisiest = last - last / 8 * torch.rand(count, generator=generator)

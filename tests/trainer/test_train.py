@@ -16,7 +16,7 @@ from engine.methods.base import Prompt, SampleOptions
 from trainer.__main__ import main
 from trainer.config import ConfigError, apply_overrides
 from trainer.loop import LoopSettings
-from trainer.methods.mdm import draw_timesteps
+from trainer.low_noise import draw_timesteps
 from trainer.presets import PRESETS
 
 
@@ -124,7 +124,7 @@ def test_a_share_of_the_timesteps_is_from_the_noisiest_eighth() -> None:
 
 def high_noise_share(noisiest_share: float) -> float:
     generator = torch.Generator().manual_seed(0)
-    drawn = draw_timesteps(20_000, 50, noisiest_share, generator)
+    drawn = draw_timesteps(20_000, 0.0, 49.0, noisiest_share, generator)
     assert (float(drawn.min()), float(drawn.max())) == pytest.approx((0, 49), abs=0.01)
     return float((drawn >= 49 * 7 / 8).float().mean())
 

@@ -35,7 +35,7 @@ from trainer.data.statistics import Statistics, measure_statistics
 from trainer.device import to_device, training_device
 from trainer.loop import LoopSettings
 from trainer.losses.motion_terms import feature_loss, feature_weights, path_loss, step_loss
-from trainer.low_noise import draw_between
+from trainer.low_noise import draw_timesteps
 from trainer.precision import PRECISIONS, autocast
 from trainer.stages import LossTerms, Player, Stage
 
@@ -166,17 +166,6 @@ def _validation_batches(clips: Sequence[Clip], statistics: Statistics) -> list[B
     return batches
 
 
-def draw_timesteps(
-    count: int, num_timesteps: int, noisiest_share: float, generator: torch.Generator
-) -> Tensor:
-    """Timesteps (count,), not whole: uniform, but a share only from the noisiest eighth.
-
-    A turn over seconds shows through noise that hides every frame, since it can be summed up;
-    only at the noisiest levels must the text say which way it goes.
-    """
-    return draw_between(count, 0.0, num_timesteps - 1.0, noisiest_share, generator)
-
-
 def blurred(text: TextFeatures, amount: float, generator: torch.Generator) -> TextFeatures:
     """Vectors with noise: what was learned for a caption holds for all that is near it.
 
@@ -210,7 +199,8 @@ class MdmObjective:
         """All terms of one batch."""
         timestep = draw_timesteps(
             len(batch.features),
-            self._schedule.num_timesteps,
+            0.0,
+            self._schedule.last,
             self._training.noisiest_share,
             generator,
         )
