@@ -173,6 +173,7 @@ class ModelEntry:
     max_seconds: float = 60.0
     num_steps: int = 0  # the model's default
     guidance_scale: float = 0.0  # the model's default; 0 where it does not apply
+    captions: list[str] = field(default_factory=list[str])  # a few of those it was trained on
 
 
 @dataclass(frozen=True, kw_only=True)

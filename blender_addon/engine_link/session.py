@@ -22,6 +22,7 @@ from .engine_set_up import EngineSetUp
 from .engine_view import EngineView
 from .jobs import JobTable
 from .process import EngineCommand, EngineConnection, EngineProcess
+from .prompt_history import PromptHistory
 
 STOP_GRACE_S = 5.0  # for the engine to end by itself, before it is killed
 
@@ -42,6 +43,7 @@ message: str = ""  # why the state is LOST, in the artist's words
 client: EngineClient | None = None
 process: EngineProcess | None = None
 jobs: JobTable = JobTable()
+prompt_history: PromptHistory | None = None  # None: not read yet
 set_up: EngineSetUp = EngineSetUp()  # of the engine's environment
 engine_view: EngineView | None = None  # what the preferences show; None: look again
 engine_check: EngineCheck | None = None  # of an interpreter that the artist has chosen
@@ -97,7 +99,7 @@ def receive(budget_s: float) -> Iterator[protocol.Message]:
 def stop_engine() -> None:
     """Ask the engine to end. Its own process is killed if it takes longer than STOP_GRACE_S."""
     global state, message, client, _stop_deadline
-    jobs.fail_active("The engine was stopped")
+    jobs.fail_active("The engine was stopped", code="engine_gone")
     if client is not None:
         with contextlib.suppress(EngineLinkError):
             if process is not None:
@@ -124,7 +126,8 @@ def models() -> list[protocol.ModelEntry]:
 
 def reset(*, wait_s: float = 0.0) -> None:
     """Drop everything, at the end of the add-on. Waits wait_s for the engine, then kills it."""
-    global jobs, engine_check, engine_view
+    global jobs, engine_check, engine_view, prompt_history
+    prompt_history = None
     set_up.cancel()
     if engine_check is not None:
         engine_check.close()
@@ -178,7 +181,7 @@ def _engine_stopped(reason: str) -> None:
 def _lose(why: str) -> None:
     """The engine is gone: say so to every job. A process that hangs is killed."""
     global state, message
-    jobs.fail_active(why)
+    jobs.fail_active(why, code="engine_gone")
     _drop_engine()
     state, message = EngineState.LOST, why
 

@@ -54,6 +54,7 @@ def write_action(
     options: RetargetOptions | None = None,
     match: BoneMatch | None = None,
     provenance: Mapping[str, Any] | None = None,
+    scene: bpy.types.Scene | None = None,
 ) -> bpy.types.Action:
     """Retarget a motion onto an armature object and key it in a new action.
 
@@ -68,6 +69,7 @@ def write_action(
         options: how to retarget; None is RetargetOptions().
         match: the bones by joint; None finds them, as match_target does.
         provenance: what to write on the action; None is the result's own.
+        scene: whose frame rate counts; None is the active one.
 
     Raises:
         RigError: the armature can't be keyed, as by match_target, or lacks the root bone that the
@@ -80,7 +82,8 @@ def write_action(
         provenance = json.loads(motion.provenance) if isinstance(motion, JobResult) else {}
     action = _new_action(armature, _action_name(provenance))
     curves = _assign(armature, action)
-    writer = _CurveWriter(curves, scene_frames(keyed, start_frame), interpolation)
+    frames = scene_frames(keyed, start_frame, scene or bpy.context.scene)
+    writer = _CurveWriter(curves, frames, interpolation)
     for keys in keyed.bone_keys:
         writer.write_bone(keys)
     if keyed.object_matrices is not None:
@@ -123,9 +126,9 @@ def check_writable(armature: bpy.types.Object) -> None:
         )
 
 
-def scene_frames(motion: RigMotion, start_frame: float) -> np.ndarray:
+def scene_frames(motion: RigMotion, start_frame: float, scene: bpy.types.Scene) -> np.ndarray:
     """The scene frame (T,) of each frame of a motion."""
-    render = bpy.context.scene.render
+    render = scene.render
     scene_fps = render.fps / render.fps_base
     num_frames = len(motion.bone_keys[0].rotation)
     return start_frame + np.arange(num_frames) * (scene_fps / motion.fps)
@@ -143,17 +146,42 @@ def _new_action(armature: bpy.types.Object, name: str) -> bpy.types.Action:
     return bpy.data.actions.new(name)
 
 
+def curves_of(action: bpy.types.Action) -> Any:
+    """What holds the F-curves and groups of an action, of its first slot; None where none does."""
+    if not IS_LAYERED:
+        return action
+    bags = (
+        bag
+        for layer in action.layers
+        for strip in layer.strips
+        if (bag := strip.channelbag(action.slots[0])) is not None
+    )
+    return next(bags, None) if len(action.slots) else None
+
+
+def empty_curves(action: bpy.types.Action, slot_name: str) -> Any:
+    """What holds the F-curves and groups of a new action for an object."""
+    if not IS_LAYERED:
+        return action
+    slot = action.slots.new("OBJECT", slot_name)
+    strip = action.layers.new("Layer").strips.new(type="KEYFRAME")
+    return strip.channelbag(slot, ensure=True)
+
+
 def _assign(armature: bpy.types.Object, action: bpy.types.Action) -> Any:
     """Make the action the armature's; return what holds its F-curves and groups."""
-    animation = armature.animation_data
-    if not IS_LAYERED:
-        animation.action = action
-        return action
-    slot = action.slots.new(armature.id_type, armature.name)
-    strip = action.layers.new("Layer").strips.new(type="KEYFRAME")
+    curves = empty_curves(action, armature.name)
+    assign_action(armature, action)
+    return curves
+
+
+def assign_action(armature: bpy.types.Object, action: bpy.types.Action, slot: str = "") -> None:
+    """Make an action the armature's, by the slot of this identifier, else by its first one."""
+    animation = armature.animation_data or armature.animation_data_create()
     animation.action = action
-    animation.action_slot = slot  # without this the curves do nothing
-    return strip.channelbag(slot, ensure=True)
+    if IS_LAYERED and len(action.slots):
+        # Without a slot the curves do nothing.
+        animation.action_slot = action.slots.get(slot) or action.slots[0]
 
 
 class _CurveWriter:

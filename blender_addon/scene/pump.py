@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from dataclasses import replace
+import traceback
 
 import bpy
 
@@ -19,13 +19,15 @@ from ..engine_link.client import EngineLinkError
 from ..engine_link.jobs import Job
 from ..engine_link.session import EngineState
 from ..rig.bone_match import RigError
-from . import action_writer, target
+from . import delivery
+from .delivery import TargetGoneError
 
 log = logging.getLogger(__name__)
 
 ACTIVE_INTERVAL_S = 0.1
 IDLE_INTERVAL_S = 1.0  # with an engine that has nothing to do: to see when it dies
 BUDGET_S = 0.02  # of one call: about one frame of playback at 60 Hz
+_DRAGGING = ("TRANSFORM_OT_", "POSE_OT_", "ACTION_OT_", "GRAPH_OT_", "NLA_OT_")
 
 
 def start() -> None:
@@ -43,12 +45,15 @@ def stop() -> None:
 
 def poll() -> float | None:
     """Handle what has arrived. Return the seconds to the next call, None to stop."""
+    if _is_dragging():
+        return ACTIVE_INTERVAL_S
     before = _shown_state()
     try:
         for message in session.receive(BUDGET_S):
             handle(message)
     except (protocol.ProtocolError, EngineLinkError) as error:
         log.error("Dropped a message from the engine: %s", error)
+    _push_undo()
     if _shown_state() != before:
         _redraw_sidebars()
     if session.is_busy():
@@ -80,37 +85,53 @@ def cancel_all(why: str) -> None:
 def handle(message: protocol.Message) -> None:
     """Apply one message. Never raises: Blender drops a timer that does."""
     job = session.jobs.apply(message)
-    if job is None or not isinstance(message, protocol.JobResult):
-        return
+    if job is not None and isinstance(message, protocol.JobResult):
+        _deliver(job, message)
+
+
+def _deliver(job: Job, result: protocol.JobResult) -> None:
     try:
-        _key_result(job, message)
+        delivery.deliver(job, result)
+    except TargetGoneError as error:
+        job.fail(str(error), code="target_gone")
     except RigError as error:
         job.fail(str(error))
     except Exception:
         log.exception("Job %s: could not write the action", job.job_id)
-        job.fail("The motion arrived but could not be written: see the system console")
+        job.fail(
+            "The motion arrived but could not be written: see the system console",
+            code="not_written",
+            detail=traceback.format_exc(),
+        )
 
 
-def _key_result(job: Job, result: protocol.JobResult) -> None:
-    armature = bpy.data.objects.get(job.armature_name)
-    if armature is None or armature.type != "ARMATURE":
-        job.fail(f"Armature '{job.armature_name}' was removed or renamed meanwhile")
-        return
-    action_writer.write_action(
-        armature,
-        replace(result, fps=result.fps * job.speed) if job.speed != 1.0 else result,
-        start_frame=job.start_frame,
-        options=target.options_of(armature),
-        match=target.find_match(armature),
+def _push_undo() -> None:
+    """One step for all that a job has brought, when it has ended; timers make none themselves."""
+    ended = [job for job in session.jobs if job.state.is_end and job.num_written > job.num_in_undo]
+    for job in ended:
+        job.num_in_undo = job.num_written
+        if bpy.app.background:
+            continue
+        window = bpy.context.window or bpy.context.window_manager.windows[0]
+        with bpy.context.temp_override(window=window):
+            bpy.ops.ed.undo_push(message="Generate Motion")
+
+
+def _is_dragging() -> bool:
+    """Whether the artist is moving something: what came in then would be mixed up with it."""
+    return any(
+        running.bl_idname.startswith(_DRAGGING)
+        for window in bpy.context.window_manager.windows
+        for running in window.modal_operators
     )
-    if not bpy.app.background:
-        # Timers make no undo step by themselves.
-        bpy.ops.ed.undo_push(message="Generate Motion")
 
 
 def _shown_state() -> object:
     """What the panels show; they are drawn again when it changes."""
-    jobs = [(job.job_id, job.state, job.position, job.step, job.message) for job in session.jobs]
+    jobs = [
+        (job.job_id, job.state, job.position, job.step, job.num_results, job.message)
+        for job in session.jobs
+    ]
     return session.state, session.message, len(session.models()), jobs
 
 

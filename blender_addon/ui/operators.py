@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import random
-
 import bpy
 
 from .. import protocol
 from ..engine_link import session
 from ..engine_link.client import EngineLinkError
-from ..engine_link.jobs import Job
 from ..engine_link.session import EngineState
 from ..rig.bone_match import RigError
 from ..scene import action_writer, pump, target
 from ..scene.mannequin import add_mannequin
 from .preferences import open_engine
-from .properties import MAX_SEED, num_frames, scene_fps
+from .request import SettingsError, random_seed, submit
 
 
 class MOTION_OT_engine_start(bpy.types.Operator):
@@ -72,8 +69,8 @@ class MOTION_OT_generate(bpy.types.Operator):
     bl_idname = "motion.generate"
     bl_label = "Generate Motion"
     bl_description = (
-        "Make a motion for the prompt and key it on the active armature, from the current frame "
-        "on, as a new action"
+        "Make motions for the prompt and key them on the active armature, each as a new action. "
+        "Keys that are there are never touched"
     )
     bl_options = {"REGISTER"}  # no UNDO: nothing in the file has changed yet
 
@@ -94,89 +91,23 @@ class MOTION_OT_generate(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         armature = context.object
         try:
-            # Said now, not after a minute of computing.
-            action_writer.check_writable(armature)
-            target.find_match(armature)
-            target.options_of(armature)
+            check_target(armature)
             submit(context, armature)
-        except (RigError, protocol.ProtocolError, EngineLinkError) as error:
+        except (RigError, SettingsError, protocol.ProtocolError, EngineLinkError) as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         return {"FINISHED"}
 
 
-def submit(context: bpy.types.Context, armature: bpy.types.Object) -> Job:
-    """Send the scene's settings to the engine as a job for an armature.
+def check_target(armature: bpy.types.Object) -> None:
+    """Find out now, not after a minute of computing, whether an armature can be keyed.
 
     Raises:
-        EngineLinkError: no engine is connected, or it takes no messages.
-        ProtocolError: a setting is out of range.
+        RigError: it can't.
     """
-    if session.client is None:
-        raise EngineLinkError("Start the engine first")
-    scene, settings = context.scene, context.scene.motion
-    job = Job(
-        armature_name=armature.name,  # by name: pointers do not survive undo
-        start_frame=scene.frame_current,
-        prompt=settings.prompt,
-    )
-    request = protocol.PromptRequest(
-        job_id=job.job_id,
-        model=settings.model,
-        prompt=settings.prompt,
-        num_frames=num_frames(scene),
-        fps=scene_fps(scene),
-        seed=settings.seed,
-        num_steps=settings.num_steps,
-        guidance_scale=settings.guidance_scale,
-    )
-    session.client.send(request)
-    session.jobs.add(job)
-    pump.start()
-    return job
-
-
-class MOTION_OT_cancel(bpy.types.Operator):
-    """Cancel a job"""
-
-    bl_idname = "motion.cancel"
-    bl_label = "Cancel"
-    bl_description = "Stop this job. The engine goes on with the next one"
-
-    job_id: bpy.props.StringProperty(options={"HIDDEN", "SKIP_SAVE"})
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        job = session.jobs.get(self.job_id)
-        if job is None or job.state.is_end or session.client is None:
-            self.report({"WARNING"}, "The job has ended already")
-            return {"CANCELLED"}
-        try:
-            session.client.send(protocol.CancelJob(job_id=job.job_id))
-        except EngineLinkError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        job.cancel_requested = True
-        pump.start()
-        return {"FINISHED"}
-
-
-class MOTION_OT_clear(bpy.types.Operator):
-    """Clear the job list"""
-
-    bl_idname = "motion.clear"
-    bl_label = "Clear List"
-    bl_description = "Take the jobs that have ended off the list. Their actions stay"
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if any(job.state.is_end for job in session.jobs):
-            return True
-        cls.poll_message_set("No job has ended")
-        return False
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        session.jobs.remove_ended()
-        return {"FINISHED"}
+    action_writer.check_writable(armature)
+    target.find_match(armature)
+    target.options_of(armature)
 
 
 class MOTION_OT_new_seed(bpy.types.Operator):
@@ -184,11 +115,11 @@ class MOTION_OT_new_seed(bpy.types.Operator):
 
     bl_idname = "motion.new_seed"
     bl_label = "New Seed"
-    bl_description = "Throw the dice for another take"
+    bl_description = "Throw the dice for another seed, and keep it"
     bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        context.scene.motion.seed = random.randint(0, MAX_SEED)
+        context.scene.motion.seed = random_seed()
         return {"FINISHED"}
 
 

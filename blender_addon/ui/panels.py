@@ -5,11 +5,15 @@ from __future__ import annotations
 import textwrap
 
 import bpy
-from bpy.app.translations import pgettext_iface
+from bpy.app.translations import pgettext_iface as iface_
 
+from .. import protocol
 from ..engine_link import session
-from ..engine_link.jobs import Job, JobState
+from ..engine_link.engine_environment import EnvironmentState
+from ..engine_link.engine_set_up import SetUpPhase
+from ..engine_link.engine_view import EngineSource
 from ..engine_link.session import EngineState
+from . import preferences, prompts, request
 
 _STATE_TEXTS = {
     EngineState.STOPPED: ("Engine is off", "RADIOBUT_OFF"),
@@ -19,13 +23,13 @@ _STATE_TEXTS = {
     EngineState.STOPPING: ("Engine is stopping", "SORTTIME"),
     EngineState.LOST: ("Engine is gone", "ERROR"),
 }
-_JOB_ICONS = {
-    JobState.DONE: "CHECKMARK",
-    JobState.FAILED: "ERROR",
-    JobState.CANCELLED: "CANCEL",
+_SET_UP_TEXTS = {
+    EnvironmentState.MISSING: "No engine is set up yet",
+    EnvironmentState.HALF: "The engine's set-up was interrupted",
+    EnvironmentState.BROKEN: "The Python of the engine is gone",
 }
-_SHOWN_JOBS = 8
 _PIXELS_PER_LETTER = 7.0
+_NARROW = 220.0  # pixels of a sidebar at UI scale 1 in which labels beside fields leave no room
 
 
 class SidebarPanel:
@@ -44,10 +48,13 @@ class MOTION_PT_engine(SidebarPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
+        is_off = session.state in (EngineState.STOPPED, EngineState.LOST)
+        if is_off and _draw_set_up(layout, context):
+            return
         text, icon = _STATE_TEXTS[session.state]
         row = layout.row()
         row.label(text=text, icon=icon)
-        if session.state in (EngineState.STOPPED, EngineState.LOST):
+        if is_off:
             again = session.state is EngineState.LOST
             row.operator("motion.engine_start", text="Start Again" if again else "Start")
         else:
@@ -57,7 +64,8 @@ class MOTION_PT_engine(SidebarPanel, bpy.types.Panel):
             draw_text(layout, context, session.message)
         welcome = session.client.welcome if session.client is not None else None
         if welcome is not None:
-            layout.label(text=f"{welcome.device}, version {welcome.engine_version}", icon="MEMORY")
+            text = iface_("{}, version {}").format(welcome.device, welcome.engine_version)
+            layout.label(text=text, icon="MEMORY", translate=False)
 
 
 class MOTION_PT_request(SidebarPanel, bpy.types.Panel):
@@ -69,23 +77,22 @@ class MOTION_PT_request(SidebarPanel, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         settings = context.scene.motion
-        layout.prop(settings, "prompt", text="")
+        _draw_prompts(layout, settings)
         column = layout.column()
-        column.use_property_split = True
+        column.use_property_split = width_of(context) >= _NARROW
         column.use_property_decorate = False
-        column.prop(settings, "seconds")
-        row = column.row(align=True)
-        row.prop(settings, "seed")
-        row.operator("motion.new_seed", text="", icon="FILE_REFRESH")
-        split = column.split(factor=0.4)
-        label = split.row()
-        label.alignment = "RIGHT"
-        label.label(text="Model")
-        split.menu("MOTION_MT_models", text=settings.model or "Default")
+        _draw_time(column, context.scene)
+        column.separator()
+        column.prop(settings, "count")
+        _draw_seed(column, settings)
+        _draw_model(column, context, settings)
         _draw_target(layout, context)
         row = layout.row()
         row.scale_y = 1.5
-        row.operator("motion.generate", text="Generate", icon="PLAY")
+        text = iface_("Generate")
+        if settings.count > 1:
+            text = iface_("Generate {} Candidates").format(settings.count)
+        row.operator("motion.generate", text=text, icon="PLAY", translate=False)
 
 
 class MOTION_PT_quality(SidebarPanel, bpy.types.Panel):
@@ -94,6 +101,7 @@ class MOTION_PT_quality(SidebarPanel, bpy.types.Panel):
     bl_label = "Quality"
     bl_parent_id = "MOTION_PT_request"
     bl_options = {"DEFAULT_CLOSED"}
+    bl_order = 1
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
@@ -101,26 +109,10 @@ class MOTION_PT_quality(SidebarPanel, bpy.types.Panel):
         layout.use_property_decorate = False
         layout.prop(context.scene.motion, "num_steps")
         layout.prop(context.scene.motion, "guidance_scale")
-
-
-class MOTION_PT_jobs(SidebarPanel, bpy.types.Panel):
-    """What has been asked for, the latest first."""
-
-    bl_label = "Jobs"
-    bl_order = 2
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return len(session.jobs) > 0
-
-    def draw(self, context: bpy.types.Context) -> None:
-        layout = self.layout
-        jobs = list(session.jobs)[::-1]
-        for job in jobs[:_SHOWN_JOBS]:
-            _draw_job(layout.box(), context, job)
-        if len(jobs) > _SHOWN_JOBS:
-            layout.label(text=f"and {len(jobs) - _SHOWN_JOBS} older")
-        layout.operator("motion.clear", icon="TRASH")
+        model = chosen_model(context.scene.motion.model)
+        if model is not None and model.num_steps:
+            words = iface_("This model's defaults: {} steps, guidance {:g}")
+            draw_text(layout, context, words.format(model.num_steps, model.guidance_scale))
 
 
 class MOTION_MT_models(bpy.types.Menu):
@@ -133,56 +125,142 @@ class MOTION_MT_models(bpy.types.Menu):
         layout.operator("motion.choose_model", text="Default").model = ""
         for model in session.models():
             if "prompt" in model.accepts:
-                entry = layout.operator("motion.choose_model", text=model.name)
+                text = f"{model.name}: {short_licence(model.licence)}"
+                entry = layout.operator("motion.choose_model", text=text, translate=False)
                 entry.model, entry.licence = model.name, model.licence
         if not session.models():
             layout.label(text="More are listed once the engine runs")
 
 
+def chosen_model(name: str) -> protocol.ModelEntry | None:
+    """The model that a setting means, where the engine has listed its models."""
+    return next((entry for entry in session.models() if prompts.is_meant(entry, name)), None)
+
+
+def short_licence(licence: str) -> str:
+    """The first sentence of a licence."""
+    return licence.partition(". ")[0].rstrip(".") or str(iface_("no licence given"))
+
+
+def _draw_set_up(layout: bpy.types.UILayout, context: bpy.types.Context) -> bool:
+    """The way to an engine, where there is none; whether it was drawn."""
+    view, set_up = session.engine_view, session.set_up
+    if view is None:
+        preferences.look_soon()
+        return False
+    if set_up.is_busy:
+        share = set_up.share if set_up.phase is SetUpPhase.RUNNING else 0.0
+        layout.progress(factor=share, type="BAR", text=set_up.text)
+        layout.operator("motion.cancel_set_up", text="Cancel Set-Up", icon="X")
+        return True
+    if view.is_there or view.source is not EngineSource.ENVIRONMENT:
+        return False
+    draw_text(layout, context, _SET_UP_TEXTS.get(view.state, "No engine is set up"), icon="INFO")
+    if set_up.phase is SetUpPhase.FAILED:
+        draw_text(layout, context, set_up.error, icon="ERROR")
+    row = layout.row(align=True)
+    row.scale_y = 1.5
+    if set_up.phase is SetUpPhase.PLANNED and set_up.plan is not None:
+        row.operator("motion.install_engine", text="Install…", icon="IMPORT")
+    else:
+        row.operator("motion.set_up_engine", text="Set Up Engine…", icon="IMPORT")
+    row.operator("motion.show_preferences", text="", icon="PREFERENCES")
+    return True
+
+
+def _draw_prompts(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
+    """What is done, and what then."""
+    row = layout.row(align=True)
+    row.prop(settings, "prompt", text="")
+    row.menu("MOTION_MT_prompts", text="", icon="DOWNARROW_HLT")
+    for index, part in enumerate(settings.then):
+        row = layout.row(align=True)
+        split = row.split(factor=0.7, align=True)
+        split.prop(part, "prompt", text="", placeholder=iface_("then …"))
+        split.prop(part, "seconds", text="")
+        row.operator("motion.remove_prompt", text="", icon="X").index = index
+    row = layout.row()
+    row.alignment = "LEFT"
+    row.operator("motion.add_prompt", icon="ADD", emboss=False)
+
+
+def _draw_time(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
+    """How long, from when, and whether it goes round."""
+    settings = scene.motion
+    row = layout.row(align=True)
+    row.prop(settings, "length", expand=True)
+    if settings.length == "SECONDS":
+        layout.prop(settings, "seconds", text="First" if len(settings.then) else "Seconds")
+    row = layout.row(align=True)
+    row.prop(settings, "begin", expand=True)
+    if settings.begin == "MARKER":
+        row = layout.row()
+        row.alert = settings.marker not in scene.timeline_markers
+        row.prop_search(settings, "marker", scene, "timeline_markers", text="At", icon="MARKER_HLT")
+    row = layout.row(heading="Cycle")
+    row.prop(settings, "loop")
+    if settings.loop:
+        row.prop(settings, "repeat")
+
+
+def _draw_seed(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
+    row = layout.row(align=True)
+    field = row.row(align=True)
+    field.active = settings.lock_seed
+    field.prop(settings, "seed")
+    row.operator("motion.new_seed", text="", icon="FILE_REFRESH")
+    icon = "LOCKED" if settings.lock_seed else "UNLOCKED"
+    row.prop(settings, "lock_seed", text="", icon=icon)
+
+
+def _draw_model(
+    layout: bpy.types.UILayout, context: bpy.types.Context, settings: bpy.types.PropertyGroup
+) -> None:
+    """The model's name, and what its licence allows."""
+    split = layout.split(factor=0.4) if layout.use_property_split else layout
+    label = split.row()
+    label.alignment = "RIGHT" if layout.use_property_split else "LEFT"
+    label.label(text="Model")
+    model = chosen_model(settings.model)
+    name = settings.model or (f"{model.name}" if model is not None else iface_("Default"))
+    split.menu("MOTION_MT_models", text=name)
+    if model is not None:
+        draw_text(layout, context, short_licence(model.licence), icon="CHECKMARK")
+    elif settings.model and session.models():
+        words = iface_("There is no model {} here: choose another one")
+        draw_text(layout, context, words.format(settings.model), icon="ERROR")
+
+
 def _draw_target(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     armature = context.object
-    if armature is not None and armature.type == "ARMATURE":
-        frame = context.scene.frame_current
-        layout.label(text=f"{armature.name}, from frame {frame}", icon="ARMATURE_DATA")
+    if armature is None or armature.type != "ARMATURE":
+        draw_text(layout, context, "Select the armature to animate, or", icon="INFO")
+        layout.operator("motion.add_mannequin", icon="OUTLINER_OB_ARMATURE")
         return
-    layout.label(text="Select the armature to animate, or", icon="INFO")
-    layout.operator("motion.add_mannequin", icon="OUTLINER_OB_ARMATURE")
+    try:
+        begin = request.begin_frame(context.scene)
+        end = begin + request.num_frames(context.scene) - 1
+    except request.SettingsError as error:
+        draw_text(layout, context, str(error), icon="ERROR")
+        return
+    words = iface_("{}, frames {} to {}").format(armature.name, begin, end)
+    draw_text(layout, context, words, icon="ARMATURE_DATA")
 
 
-def _draw_job(layout: bpy.types.UILayout, context: bpy.types.Context, job: Job) -> None:
-    row = layout.row()
-    row.label(text=job.prompt, icon=_JOB_ICONS.get(job.state, "SORTTIME"))
-    if not job.state.is_end:
-        row.operator("motion.cancel", text="", icon="X").job_id = job.job_id
-        layout.progress(factor=job.progress, type="BAR", text=_progress_text(job))
-    elif job.state is JobState.DONE:
-        layout.label(text=f"Keyed on {job.armature_name}")
-    elif job.state is JobState.CANCELLED:
-        layout.label(text="Cancelled")
-    else:
-        draw_text(layout, context, job.message)
-    for warning in job.warnings:
-        draw_text(layout, context, warning)
-
-
-def _progress_text(job: Job) -> str:
-    if job.cancel_requested:
-        return "Cancelling"
-    if job.state is JobState.QUEUED and job.position > 0:
-        return f"Waits for {job.position} more"
-    return f"{job.progress:.0%}" if job.state is JobState.RUNNING else "Sent"
+def width_of(context: bpy.types.Context) -> float:
+    """Width of the region at UI scale 1, in pixels."""
+    scale = context.preferences.system.ui_scale
+    return context.region.width / scale if context.region is not None else 200.0
 
 
 def draw_text(
     layout: bpy.types.UILayout, context: bpy.types.Context, text: str, *, icon: str = "NONE"
 ) -> None:
     """A text, translated, over as many lines as the sidebar's width needs."""
-    scale = context.preferences.system.ui_scale
-    width = context.region.width / scale if context.region is not None else 200.0
     column = layout.column(align=True)
     column.scale_y = 0.8
-    letters = int((width - (40 if icon == "NONE" else 62)) / _PIXELS_PER_LETTER)
-    for number, line in enumerate(textwrap.wrap(pgettext_iface(text), max(20, letters))):
+    letters = int((width_of(context) - (40 if icon == "NONE" else 62)) / _PIXELS_PER_LETTER)
+    for number, line in enumerate(textwrap.wrap(iface_(text), max(20, letters))):
         if icon == "NONE":
             column.label(text=line, translate=False)
         else:

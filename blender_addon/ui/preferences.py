@@ -128,8 +128,8 @@ class MOTION_AP_preferences(bpy.types.AddonPreferences):
     )
 
     def draw(self, context: bpy.types.Context) -> None:
-        if session.engine_view is None and not bpy.app.timers.is_registered(refresh_view):
-            bpy.app.timers.register(refresh_view, first_interval=0.0)
+        if session.engine_view is None:
+            look_soon()
         draw_preferences(self, context)
 
 
@@ -208,6 +208,12 @@ def wishes(context: bpy.types.Context | None = None) -> Wishes:
         base_python=_path(preferences, "base_python"),
         build=None if build == "auto" else TorchBuild(build),
     )
+
+
+def look_soon() -> None:
+    """Have the disk looked at, by a timer: called while drawing."""
+    if not bpy.app.timers.is_registered(refresh_view):
+        bpy.app.timers.register(refresh_view, first_interval=0.0)
 
 
 def refresh_view() -> None:

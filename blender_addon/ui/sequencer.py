@@ -17,7 +17,7 @@ from ..rig.bone_match import RigError
 from ..scene import movie_strips, pump, target
 from ..scene.action_writer import check_writable
 from ..scene.movie_strips import FoundStrip, MovieRange, StripError
-from . import panels
+from . import panels, panels_jobs
 from .properties import scene_fps
 
 _SHOWN_STRIPS = 6
@@ -112,7 +112,7 @@ class MOTION_PT_sequencer_jobs(_SequencerPanel, bpy.types.Panel):
     def poll(cls, context: bpy.types.Context) -> bool:
         return len(session.jobs) > 0
 
-    draw = panels.MOTION_PT_jobs.draw
+    draw = panels_jobs.MOTION_PT_jobs.draw
 
 
 class MOTION_OT_capture_strips(bpy.types.Operator):
@@ -225,6 +225,8 @@ def submit_capture(
         raise EngineLinkError("This engine is too old for video: install the one of this release")
     job = Job(
         armature_name=armature.name,
+        armature_uid=armature.session_uid,
+        scene_uid=scene.session_uid,
         start_frame=found.start,
         prompt=found.strip_name,
         speed=found.speed,
@@ -239,6 +241,7 @@ def submit_capture(
         seed=scene.motion.seed,
     )
     client.send(request)
+    job.request = request
     session.jobs.add(job)
     pump.start()
     return job

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 from torch import Tensor
@@ -11,6 +12,9 @@ from blender_addon import protocol
 from engine.checkpoint import CheckpointInfo
 from engine.methods.base import MAX_SECONDS
 from engine.motion.motion import Motion
+
+MAX_CAPTIONS = 80  # of a model, in Welcome
+MAX_LETTERS = 60  # of such a caption
 
 
 def motion_to_result(
@@ -47,7 +51,18 @@ def info_to_entry(info: CheckpointInfo, *, is_default: bool) -> protocol.ModelEn
         max_seconds=float(info.sampling.get("max_seconds", MAX_SECONDS)),
         num_steps=int(info.sampling.get("num_steps", 0)),
         guidance_scale=float(info.sampling.get("guidance_scale", 0.0)),
+        captions=_some_captions(info),
     )
+
+
+def _some_captions(info: CheckpointInfo) -> list[str]:
+    """Short captions out of all corners of what a model was trained on, for its users to try."""
+    captions: list[str] = info.extra.get("captions") or []
+    short = list(
+        dict.fromkeys(text.rstrip(".") for text in captions if 0 < len(text) <= MAX_LETTERS)
+    )
+    step = max(1, math.ceil(len(short) / MAX_CAPTIONS))
+    return short[::step]
 
 
 def _to_array(tensor: Tensor) -> protocol.FloatArray:

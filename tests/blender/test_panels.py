@@ -15,7 +15,7 @@ from blender_addon import protocol
 from blender_addon.engine_link import session
 from blender_addon.engine_link.jobs import Job, JobState
 from blender_addon.engine_link.session import EngineState
-from blender_addon.ui import panels
+from blender_addon.ui import panels, panels_jobs
 
 pytestmark = [pytest.mark.blender, pytest.mark.usefixtures("addon")]
 
@@ -26,13 +26,15 @@ ICONS = set(_LABEL.enum_items.keys())
 class FakeLayout:
     """Takes what a layout takes; refuses icons, settings and operators that there are not."""
 
+    use_property_split = False
+
     def __init__(self, told: list[str]) -> None:
         self.told = told
 
     def _part(self, **_: Any) -> FakeLayout:
         return FakeLayout(self.told)
 
-    row = column = box = split = _part
+    row = column = box = split = grid_flow = _part
 
     def label(self, *, text: str = "", icon: str = "NONE", translate: bool = True) -> None:
         assert icon in ICONS
@@ -41,8 +43,18 @@ class FakeLayout:
     def separator(self) -> None:
         pass
 
-    def prop(self, data: Any, name: str, *, text: str = "", placeholder: str = "") -> None:
+    def prop(
+        self,
+        data: Any,
+        name: str,
+        *,
+        text: str = "",
+        placeholder: str = "",
+        icon: str = "NONE",
+        expand: bool = False,
+    ) -> None:
         assert hasattr(data, name)
+        assert icon in ICONS
         self.told += [shown for shown in (text, placeholder) if shown]
 
     def prop_search(
@@ -53,12 +65,20 @@ class FakeLayout:
         assert hasattr(among, items)
         self.told.append(text)
 
-    def menu(self, name: str, *, text: str) -> None:
+    def menu(self, name: str, *, text: str, icon: str = "NONE") -> None:
         assert hasattr(bpy.types, name)
+        assert icon in ICONS
         self.told.append(text)
 
     def operator(
-        self, name: str, *, text: str | None = None, icon: str = "NONE", translate: bool = True
+        self,
+        name: str,
+        *,
+        text: str | None = None,
+        icon: str = "NONE",
+        translate: bool = True,
+        depress: bool = False,
+        emboss: bool = True,
     ) -> Any:
         assert icon in ICONS
         module, function = name.split(".")
@@ -106,7 +126,7 @@ def test_the_request_with_and_without_an_armature() -> None:
     bpy.ops.motion.add_mannequin()
     told = draw(panels.MOTION_PT_request)
     assert "Generate" in told
-    assert "Marey Mannequin, from frame 1" in told
+    assert "Marey Mannequin, frames 1 to" in " ".join(told)
     draw(panels.MOTION_PT_quality)
 
 
@@ -116,7 +136,7 @@ def test_jobs_in_every_state(state: JobState, monkeypatch: pytest.MonkeyPatch) -
     job.message, job.warnings = "Something went wrong", ["Far from what was learned"]
     job.position = 2
     monkeypatch.setattr(session, "jobs", [job] * 10)
-    told = draw(panels.MOTION_PT_jobs)
+    told = draw(panels_jobs.MOTION_PT_jobs)
     assert "a person walks" in told
     assert "Far from what was learned" in told
     assert ("Something went wrong" in told) == (state is JobState.FAILED)
@@ -137,4 +157,4 @@ def test_models_are_listed_with_the_default_first(monkeypatch: pytest.MonkeyPatc
         for name, kind in (("mdm-free", "prompt"), ("lifter", "video"))
     ]
     monkeypatch.setattr(session, "models", lambda: entries)
-    assert draw(panels.MOTION_MT_models) == ["Default", "mdm-free"]
+    assert draw(panels.MOTION_MT_models) == ["Default", "mdm-free: CC0-1.0"]

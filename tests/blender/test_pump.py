@@ -134,7 +134,8 @@ def test_a_removed_armature_fails_its_job_only(
     answer(client, job)
     pump.poll()
     assert job.state is JobState.FAILED
-    assert "removed or renamed" in job.message
+    assert "was deleted" in job.message
+    assert "choose another character" in job.next_step
 
 
 def test_an_unexpected_error_fails_the_job_and_not_the_timer(

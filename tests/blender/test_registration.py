@@ -15,7 +15,7 @@ from blender_addon.ui import preferences, sequencer
 pytestmark = pytest.mark.blender
 
 
-TIMERS = (pump.poll, target._find_asked, sequencer._measure_asked)
+TIMERS = (pump.poll, target._find_asked, sequencer._measure_asked, preferences.refresh_view)
 
 
 def traces() -> dict[str, object]:
@@ -40,6 +40,7 @@ def test_twenty_times_on_and_off_leaves_nothing() -> None:
     for _ in range(20):
         blender_addon.register()
         target.known_target(armature)  # asks for a timer
+        preferences.look_soon()
         assert traces() != before
         blender_addon.unregister()
     assert traces() == before
