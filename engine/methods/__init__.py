@@ -8,11 +8,12 @@ import torch
 
 from engine.checkpoint import CheckpointError, load_checkpoint
 from engine.methods.base import Method
+from engine.methods.crossdiff import CrossDiff
 from engine.methods.hmmr import Hmmr
 from engine.methods.mdm import Mdm
 from engine.methods.video_mdm import VideoMdm
 
-METHODS = {"hmmr": Hmmr, "mdm": Mdm, "video_mdm": VideoMdm}
+METHODS = {"crossdiff": CrossDiff, "hmmr": Hmmr, "mdm": Mdm, "video_mdm": VideoMdm}
 
 
 def load_method(path: Path, device: torch.device) -> Method:

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from engine.motion.representation import Representation
+
+class HasBlocks(Protocol):
+    """Any representation: feature blocks in order."""
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """Their names."""
+        ...
+
+    def part(self, block: str) -> slice:
+        """Where a block stands."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -31,7 +43,7 @@ class Statistics:
         return normalised * self.deviation + self.mean
 
 
-def measure_statistics(features: Sequence[Tensor], representation: Representation) -> Statistics:
+def measure_statistics(features: Sequence[Tensor], representation: HasBlocks) -> Statistics:
     """Mean per feature; deviation averaged over each block's features."""
     frames = torch.cat(list(features)).double()
     deviation = frames.std(dim=0)

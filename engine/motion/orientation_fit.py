@@ -1,0 +1,80 @@
+"""How the camera is turned, from a motion in the world and what is seen of it.
+
+A motion that was lifted in the body's own frame doesn't say from where it is seen. For every turn
+of a grid the body is placed so that it fits the keypoints best, and the best turn is refined by
+finer grids. Shape letters: T frames, K keypoints, C turns that are tried.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from engine.motion.camera_fit import fit_root_translation
+
+MAX_FRAMES = 64  # a longer clip is thinned out
+_YAWS = 36
+_PITCHES = (-30.0, -15.0, 0.0, 15.0, 30.0)  # degrees; positive looks down
+_ROUNDS = 5  # of refinement, each at half the spacing
+
+
+def fit_camera_turn(
+    points: Tensor, plane_points: Tensor, weights: Tensor, camera_rotations: Tensor
+) -> Tensor:
+    """The rotation (3, 3) from the world's axes to the first camera's.
+
+    Args:
+        points: (T, K, 3) metres in the world's axes (y up), relative to the root.
+        plane_points: (T, K, 2) keypoints on the plane at depth 1 of each frame's camera.
+        weights: (T, K) confidence, 0 where nothing is seen.
+        camera_rotations: (T, 3, 3) from the first camera's axes to each frame's.
+    """
+    keep = torch.arange(0, len(points), -(-len(points) // MAX_FRAMES), device=points.device)
+    seen = (points[keep], plane_points[keep], weights[keep], camera_rotations[keep])
+    yaw = torch.linspace(0, 2 * math.pi, _YAWS + 1)[:-1]
+    pitch = torch.deg2rad(torch.tensor(_PITCHES))
+    angles = torch.cartesian_prod(yaw, pitch, torch.zeros(1)).to(points)  # (C, 3)
+    best = _best(angles, seen)
+    step = torch.tensor([math.pi / _YAWS, math.radians(7.5), math.radians(5.0)]).to(points)
+    offsets = torch.cartesian_prod(*3 * [torch.tensor([-1.0, 0.0, 1.0])]).to(points)
+    for _ in range(_ROUNDS):
+        best = _best(best + offsets * step, seen)
+        step = step / 2
+    return turns_of(best[None])[0]
+
+
+def turns_of(angles: Tensor) -> Tensor:
+    """Rotations (C, 3, 3) from the world to cameras of azimuth, pitch and roll (C, 3), radians.
+
+    At zeros the camera looks along -z at a body that faces it.
+    """
+    yaw, pitch, roll = angles.unbind(-1)
+    zero, one = torch.zeros_like(yaw), torch.ones_like(yaw)
+    cos, sin = torch.cos(yaw), torch.sin(yaw)
+    # rows: right, down and ahead of a level camera that stands at (sin, 0, cos)
+    level = torch.stack((cos, zero, -sin, zero, -one, zero, -sin, zero, -cos), dim=-1)
+    cos, sin = torch.cos(pitch), torch.sin(pitch)
+    tilt = torch.stack((one, zero, zero, zero, cos, -sin, zero, sin, cos), dim=-1)
+    cos, sin = torch.cos(roll), torch.sin(roll)
+    spin = torch.stack((cos, -sin, zero, sin, cos, zero, zero, zero, one), dim=-1)
+    level, tilt, spin = (m.unflatten(-1, (3, 3)) for m in (level, tilt, spin))
+    return spin @ tilt @ level
+
+
+def _best(angles: Tensor, seen: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+    """The one of angles (C, 3) that fits best."""
+    points, plane_points, weights, camera_rotations = seen
+    turn = camera_rotations @ turns_of(angles)[:, None]  # (C, T, 3, 3)
+    turned = points @ turn.mT
+    shape = turned.shape[:-1]
+    plane = plane_points.expand(*shape, 2)
+    weight = weights.expand(shape)
+    placed = turned + fit_root_translation(turned, plane, weight)[..., None, :]
+    # where the fit puts the body behind the camera, it doesn't fit
+    depth = placed[..., 2:].clamp(min=0.1)
+    missed = (placed[..., :2] / depth - plane).square().sum(-1) * placed[..., 2].clamp(0.1, 20) ** 2
+    # a few mistaken keypoints must not turn the camera
+    error = (torch.sqrt(missed + 1e-4) * weight).sum((-1, -2))
+    return angles[error.argmin()]

@@ -1,0 +1,92 @@
+"""CrossDiff's runs; the table of all presets is trainer.presets."""
+
+from __future__ import annotations
+
+from engine.methods.crossdiff import CrossDiffConfig
+from engine.motion.representation import HUMANML3D
+from engine.networks.root_and_pose import RootAndPoseConfig
+from engine.networks.two_domain import TwoDomainConfig
+from trainer.data.two_domain_examples import TwoDomainDataSettings
+from trainer.loop import LoopSettings
+from trainer.losses.two_domain import CrossWeights
+from trainer.methods.crossdiff import CrossDiffTraining
+
+
+def free(licence: str) -> CrossDiffTraining:
+    """The model that ships: views at any azimuth, a third of them as footage."""
+    return CrossDiffTraining(
+        licence=licence,
+        data=TwoDomainDataSettings(num_views=0, footage_share=0.35),
+        weights=CrossWeights(tie=0.1),
+        loop=LoopSettings(num_steps=16_000, decay_fraction=0.3, save_every=500),
+    )
+
+
+def row(licence: str) -> CrossDiffTraining:
+    """One row of the experiment, before its own settings: four views, as published."""
+    return CrossDiffTraining(
+        licence=licence, loop=LoopSettings(num_steps=5_000, decay_fraction=0.3, save_every=500)
+    )
+
+
+def published(licence: str) -> CrossDiffTraining:
+    """The published network, weights and rates.
+
+    4,000 epochs of 23,384 clips along all paths and 2,000 in space, at 1e-4 and then 1e-5; no
+    decay of rate or weights, no augmentation, even weights of all features.
+    """
+    return CrossDiffTraining(
+        licence=licence,
+        model=CrossDiffConfig(
+            network="published", representation=HUMANML3D.name, num_timesteps=1_000
+        ),
+        data=TwoDomainDataSettings(unknown_share=0.0),
+        weights=CrossWeights(kept=0.0, steps=0.0, path=0.0, is_even=True),
+        loop=LoopSettings(
+            num_steps=4_384_500,
+            warmup_steps=0,
+            decay_fraction=0.0,
+            clip_norm=1e9,
+            ema_decay=0.0,
+            validate_every=5_000,
+            save_every=5_000,
+        ),
+        solid_stage=1 / 3,
+        learning_rate=1e-4,
+        later_rate=0.1,
+        weight_decay=0.0,
+        noisiest_share=0.0,
+        is_augmented=False,
+        rewordings=0,
+        text_noise=0.0,
+        num_steps=50,
+        guidance_scale=2.5,
+    )
+
+
+def smoke() -> CrossDiffTraining:
+    """Twenty steps of a tiny network."""
+    return CrossDiffTraining(
+        licence="none: a test",
+        model=CrossDiffConfig(
+            unified=TwoDomainConfig(
+                width=32,
+                num_heads=2,
+                feedforward=64,
+                private_layers=1,
+                shared_layers=2,
+                detail_width=16,
+                dropout=0.0,
+            ),
+            published=RootAndPoseConfig(width=32, num_heads=2, feedforward=64),
+        ),
+        data=TwoDomainDataSettings(footage_share=0.25),
+        weights=CrossWeights(tie=0.1),
+        loop=LoopSettings(
+            num_steps=20, warmup_steps=2, validate_every=10, save_every=10, log_every=1
+        ),
+        learning_rate=3e-3,
+        batch_size=8,
+        is_augmented=False,
+        rewordings=1,
+    )
