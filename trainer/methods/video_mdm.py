@@ -4,7 +4,7 @@ The teacher's motion is what gets noised; what is learned from are the keypoints
 motion as the teacher and 3D as the supervision it is MDM, number for number.
 
 Source: VideoMDM, arXiv 2606.13364. What the settings mean is in trainer.losses.ray_losses,
-trainer.losses.alignment and trainer.low_noise.
+trainer.losses.ray_alignment and trainer.low_noise.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from trainer.data.statistics import Statistics, measure_statistics
 from trainer.data.teacher_corpus import TeacherClip, load_teacher_clips
 from trainer.data.video_examples import VideoBatch, VideoSampler, as_clip, encode_motion
 from trainer.device import to_device, training_device
-from trainer.losses.alignment import DERIVED, Target, alignment_loss, ray_target
+from trainer.losses.ray_alignment import DERIVED, Target, alignment_loss, ray_target
 from trainer.losses.motion_terms import feature_loss, feature_weights, path_loss, step_loss
 from trainer.losses.ray_losses import (
     DepthWeight,

@@ -1,0 +1,117 @@
+"""Features against what they would be if the joints lay on their rays (VideoMDM).
+
+Reprojection reaches only the features that joint positions come from. The others (steps, contacts)
+learn from a pseudo-target: the prediction's own joints, moved onto their rays, written as features.
+`ray_target` can hold the positions' own features against theirs as well: the error is the same that
+the depth-weighted reprojection sees, but frame by frame in the body's frame, where it is learned
+from far sooner than through a path that sums up all frames before.
+
+Source: VideoMDM (arXiv 2606.13364), representation alignment. Shape letters: B clips, T frames,
+F features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from engine.motion import skeleton as sk
+from engine.motion.ray_projection import NEAR, Sight, encode_frames, onto_rays
+from engine.motion.representation import DecodedMotion, Representation, estimate_heading
+
+DERIVED = ("joint_velocities", "foot_contacts")  # what no position depends on
+_STILL = 3  # frames over which joints are averaged before they are asked whether they stand
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Features to come near to, and how much each counts."""
+
+    features: Tensor  # (B, T, F), not normalised, without a gradient
+    weights: Tensor  # (B, T, F)
+
+
+@torch.no_grad()
+def ray_target(
+    decoded: DecodedMotion,
+    sight: Sight,
+    weights: Tensor,
+    representation: Representation,
+    *,
+    heading: str = "own",
+) -> Target:
+    """The decoded prediction with its joints on their rays, as features; nothing is learned here.
+
+    Args:
+        decoded: the prediction, (B, T).
+        sight: what the camera saw, (B, T); all of each correction counts, however sure.
+        weights: (B, T, 22) what each joint counts.
+        representation: of the features.
+        heading: "own" writes features in the facing frame that the prediction itself has (so
+            that they differ by nothing but the correction); "estimated" in that of the moved
+            joints, which also tells where the prediction should have faced.
+    """
+    joints = decoded.joints.float()
+    full = Sight(
+        camera=sight.camera,
+        plane_points=sight.plane_points,
+        confidence=torch.ones_like(sight.confidence),
+    )
+    moved = torch.where((weights > 0)[..., None], onto_rays(joints, full), joints)
+    depth = sight.camera.to_camera(joints)[..., 2]
+    weights = weights * (depth > NEAR)
+    faced = decoded.heading.float() if heading == "own" else estimate_heading(moved)
+    features = encode_frames(representation, moved, faced)
+    steady = encode_frames(representation, _averaged(moved), faced)
+    part = representation.part("foot_contacts")
+    features[..., part] = steady[..., part]
+    return Target(features=features, weights=feature_mask(weights, representation))
+
+
+def feature_mask(weights: Tensor, representation: Representation) -> Tensor:
+    """What each feature counts (B, T, F), by what each joint does (B, T, 22).
+
+    A feature of two frames counts by both; none of the last frame does, for what comes after it
+    isn't known.
+    """
+    after = functional.pad(weights[:, 1:], (0, 0, 0, 1))
+    both = weights * after
+    root, root_pair = weights[..., :1], both[..., :1]
+    # where a body faces is told by hips and shoulders
+    trunk = [sk.LEFT_HIP, sk.RIGHT_HIP, sk.LEFT_SHOULDER, sk.RIGHT_SHOULDER]
+    masks = {
+        "root_heading_rate": both[..., trunk].mean(-1, keepdim=True),
+        "root_velocity": root_pair.expand(*root.shape[:-1], 2),
+        "root_height": root,
+        "joint_positions": weights[..., 1:].repeat_interleave(3, dim=-1),
+        "joint_rotations": weights[..., 1:].repeat_interleave(6, dim=-1),
+        "joint_velocities": both.repeat_interleave(3, dim=-1),
+        "foot_contacts": both[..., list(sk.FOOT_JOINTS)],
+    }
+    return torch.cat([masks[block] for block in representation.blocks], dim=-1)
+
+
+def alignment_loss(
+    predicted: Tensor, target: Tensor, weights: Tensor, parts: tuple[slice, ...]
+) -> Tensor:
+    """Mean square over some features (B, T, F), both normalised, per clip (B,).
+
+    L = sum_tf m_tf (x_tf - sg[y_tf])^2 / sum_tf m_tf        f in the parts
+    """
+    total = predicted.new_zeros(len(predicted))
+    count = torch.zeros_like(total)
+    for part in parts:
+        error = (predicted[..., part].float() - target[..., part].detach()).square()
+        total = total + (weights[..., part] * error).sum((-1, -2))
+        count = count + weights[..., part].sum((-1, -2))
+    return total / count.clamp(min=1e-6)
+
+
+def _averaged(joints: Tensor) -> Tensor:
+    """Joints (B, T, 22, 3), each the mean of the frames around: jitter of keypoints is no step."""
+    rows = joints.flatten(2).transpose(1, 2)  # (B, 66, T)
+    padded = functional.pad(rows, (_STILL // 2, _STILL // 2), mode="replicate")
+    return functional.avg_pool1d(padded, _STILL, 1).transpose(1, 2).reshape(joints.shape)
