@@ -95,6 +95,13 @@ LAYOUTS: dict[str, KeypointLayout] = {
             ),
             fallbacks={sk.HEAD: (0,), sk.PELVIS: (19,), sk.NECK: (18,)},
         ),
+        KeypointLayout(
+            name="nba_16",  # MAS's AlphaPose set, right limbs first; nose and top of the head
+            num_keypoints=16,
+            sources=_with_middles(
+                _sides((4, 5, 6, -1, 13, 14, 15), (1, 2, 3, -1, 10, 11, 12)), ears=(8, 9)
+            ),
+        ),
     )
 }
 

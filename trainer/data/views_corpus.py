@@ -28,7 +28,7 @@ from torch import Tensor
 from engine.motion.camera import Camera
 from engine.motion.keypoint_layout import keypoints_of_pose
 from engine.motion.skeleton import HEAD
-from trainer.data.corpus import FPS, Clip, CorpusError
+from trainer.data.clip import FPS, READ_ERRORS, Clip, ClipError, CorpusError, LeftOut, View
 from trainer.data.detector_noise import NoiseSettings, body_offsets, detect, image_heights
 from trainer.data.pose_bank import PoseBank, Windows
 from trainer.data.virtual_views import ViewSettings, sample_cameras
@@ -42,20 +42,6 @@ class Seen:
     exact: Tensor  # (B, T, 22, 2) where a perfect detector would see its points
     camera: Camera
     extents: Tensor  # (B, 2)
-
-
-@dataclass(frozen=True, kw_only=True)
-class View:
-    """One clip of keypoints, read from disk."""
-
-    view_id: str
-    captions: tuple[str, ...]
-    fps: float
-    keypoints: Tensor  # (T, 22, 3)
-    camera: Camera  # (T,)
-    extent: Tensor  # (2,)
-    joints: Tensor | None  # (T, 22, 3) metres, or None where the truth is not told
-    row: dict[str, Any]
 
 
 def look(
@@ -110,7 +96,7 @@ def write_views(
 
 
 def read_views(folder: Path, split: str) -> Iterator[View]:
-    """The clips of a split.
+    """The clips of a split; one that can't be read is named, left out and counted.
 
     Raises:
         CorpusError: the folder is no corpus of views.
@@ -118,9 +104,18 @@ def read_views(folder: Path, split: str) -> Iterator[View]:
     index = folder / "index.jsonl"
     if not (folder / f"{split}.txt").is_file() or not index.is_file():
         raise CorpusError(f"{folder} is no corpus of views: it needs index.jsonl and {split}.txt")
-    rows = {row["id"]: row for row in map(json.loads, index.read_text().splitlines())}
-    for view_id in (folder / f"{split}.txt").read_text().split():
-        yield _read_view(folder / "views" / f"{view_id}.npz", rows[view_id])
+    try:
+        rows = {row["id"]: row for row in map(json.loads, index.read_text().splitlines())}
+    except READ_ERRORS as error:
+        raise CorpusError(f"{index} can't be read: {error}") from error
+    names = (folder / f"{split}.txt").read_text().split()
+    left_out = LeftOut(folder, split)
+    for view_id in names:
+        try:
+            yield _read_view(folder / "views" / f"{view_id}.npz", rows[view_id])
+        except READ_ERRORS as error:
+            left_out.add(view_id, error)
+    left_out.tell(len(names))
 
 
 def _names(clips: Sequence[Clip]) -> list[str]:
@@ -167,26 +162,28 @@ def _write_view(path: Path, seen: Seen, joints: Tensor | None) -> None:
 
 
 def _read_view(path: Path, row: dict[str, Any]) -> View:
-    try:
-        with np.load(path) as file:
-            arrays = {name: torch.from_numpy(file[name]) for name in file.files}
-        return View(
-            view_id=row["id"],
-            captions=tuple(row["captions"]),
-            fps=float(arrays["fps"]),
-            keypoints=arrays["keypoints"],
-            camera=Camera(
-                rotation=arrays["rotation"],
-                translation=arrays["translation"],
-                focal_length=arrays["focal_length"],
-                principal_point=arrays["principal_point"],
-            ),
-            extent=arrays["extent"],
-            joints=arrays.get("joints"),
-            row=row,
-        )
-    except (OSError, KeyError, ValueError) as error:
-        raise CorpusError(f"{path} can't be read: {error}") from error
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: torch.from_numpy(file[name]) for name in file.files}
+    frames = len(arrays["keypoints"])
+    shapes = {"keypoints": (frames, 22, 3), "rotation": (frames, 3, 3), "joints": (frames, 22, 3)}
+    for name, array in arrays.items():
+        if not array.isfinite().all() or array.shape != shapes.get(name, array.shape):
+            raise ClipError(f"{name} has shape {tuple(array.shape)}, or numbers that aren't finite")
+    return View(
+        view_id=row["id"],
+        captions=tuple(row["captions"]),
+        fps=float(arrays["fps"]),
+        keypoints=arrays["keypoints"],
+        camera=Camera(
+            rotation=arrays["rotation"],
+            translation=arrays["translation"],
+            focal_length=arrays["focal_length"],
+            principal_point=arrays["principal_point"],
+        ),
+        extent=arrays["extent"],
+        joints=arrays.get("joints"),
+        row=row,
+    )
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,36 @@ def test_a_broken_clip_is_named_and_left_out(
         clips = load_corpus([corpus], "train", mirrored=False)
     assert len(clips) == 5
     assert all(name in caplog.text for name in ("A000", "A001", "A002"))
+    assert "left out 3 of the 8 clips of split 'train'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "new_joints/A003.npy").write_bytes(b""),
+        lambda folder: (folder / "new_joints/A003.npy").write_bytes(
+            (folder / "new_joints/A003.npy").read_bytes()[:500]
+        ),
+        lambda folder: np.save(folder / "new_joints/A003.npy", np.zeros((40, 22, 3))),
+        lambda folder: np.save(folder / "new_joints/A003.npy", np.full((40, 22, 3), 1e9)),
+        lambda folder: np.save(folder / "new_joints/A003.npy", np.array([{}], dtype=object)),
+        lambda folder: np.save(folder / "new_joints/A003.npy", np.array("walk")),
+        lambda folder: (folder / "new_joints/A003.npy").unlink(),
+        lambda folder: (folder / "texts/A003.txt").write_bytes(b"\xff\xfe\x00"),
+        lambda folder: (folder / "texts/A003.txt").write_text("a walk#x#first#last\n"),
+        lambda folder: (folder / "texts/A003.txt").write_text("a walk#x#9.0#12.0\n"),
+        lambda folder: (folder / "texts/A003.txt").write_text("\n"),
+    ],
+)
+def test_no_kind_of_damage_ends_the_reading(
+    corpus: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], object]
+) -> None:
+    damage(corpus)
+    with caplog.at_level(logging.WARNING):
+        clips = load_corpus([corpus], "train", mirrored=False)
+    assert [clip.clip_id for clip in clips] == [f"A00{i}" for i in (0, 1, 2, 4, 5, 6, 7)]
+    assert "Left out clip A003: " in caplog.text
+    assert "left out 1 of the 8 clips" in caplog.text
 
 
 def test_part_of_a_clip_has_its_own_caption(corpus: Path) -> None:
@@ -64,8 +95,19 @@ def test_part_of_a_clip_has_its_own_caption(corpus: Path) -> None:
 
 
 def test_folders_that_are_no_corpus_are_refused(tmp_path: Path, corpus: Path) -> None:
-    with pytest.raises(CorpusError, match="has no train"):
-        load_corpus([tmp_path], "train")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos/a.mp4").write_bytes(b"")
+    for name, found in (
+        ("empty", "it is empty"),
+        ("videos", r"it has 1 \.mp4\. Known layouts: .*HumanML3D: new_joints/"),
+        ("nothing", "there is no such folder"),
+        ("videos/a.mp4", "it is a file"),
+    ):
+        with pytest.raises(CorpusError, match=f"is no corpus: {found}"):
+            load_corpus([tmp_path / name], "train")
+    with pytest.raises(CorpusError, match=r"has no trial\.txt.*lists found: test, train, val"):
+        load_corpus([corpus], "trial")
     (corpus / "train.txt").write_text("")
     with pytest.raises(CorpusError, match="No clip in split 'train'"):
         load_corpus([corpus], "train")
