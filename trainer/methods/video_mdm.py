@@ -29,8 +29,8 @@ from trainer.data.statistics import Statistics, measure_statistics
 from trainer.data.teacher_corpus import TeacherClip, load_teacher_clips
 from trainer.data.video_examples import VideoBatch, VideoSampler, as_clip, encode_motion
 from trainer.device import to_device, training_device
-from trainer.losses.ray_alignment import DERIVED, Target, alignment_loss, ray_target
 from trainer.losses.motion_terms import feature_loss, feature_weights, path_loss, step_loss
+from trainer.losses.ray_alignment import DERIVED, Target, alignment_loss, ray_target
 from trainer.losses.ray_losses import (
     DepthWeight,
     confidence_weights,
