@@ -25,7 +25,10 @@ def empty_file() -> None:
 
 
 @pytest.fixture
-def addon() -> Iterator[None]:
+def addon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    from blender_addon.ui import prompts
+
+    monkeypatch.setattr(prompts, "HISTORY_FILE", str(tmp_path / "prompts.json"))  # not the user's
     blender_addon.register()
     yield
     blender_addon.unregister()

@@ -87,3 +87,26 @@ def test_every_job_has_an_id_of_its_own_that_the_wire_takes() -> None:
     jobs = [Job(armature_name="Rig", start_frame=1) for _ in range(100)]
     assert len({job.job_id for job in jobs}) == 100
     assert protocol.encode(protocol.CancelJob(job_id=jobs[0].job_id))
+
+
+def test_the_time_left_follows_the_pace() -> None:
+    now = [0.0]
+    table, job = JobTable(clock=lambda: now[0]), Job(armature_name="Rig", start_frame=1, job_id="a")
+    table.add(job)
+    table.apply(protocol.JobProgress(job_id="a", step=10, num_steps=100))
+    assert job.seconds_left is None
+    now[0] = 2.0
+    table.apply(protocol.JobProgress(job_id="a", step=30, num_steps=100))
+    assert job.seconds_left == pytest.approx(7.0)
+
+
+def test_a_failure_says_what_to_do_next() -> None:
+    table, job = make_table()
+    table.apply(
+        protocol.JobFailed(job_id="a", code="out_of_memory", message="No memory", detail="trace")
+    )
+    assert (job.message, job.detail) == ("No memory", "trace")
+    assert "fewer seconds" in job.next_step
+    table, job = make_table()
+    table.fail_active("The engine was killed", code="engine_gone")
+    assert "Start the engine" in job.next_step

@@ -28,3 +28,12 @@ def test_a_motion_crosses_the_wire_unchanged() -> None:
 def test_a_checkpoint_without_sampling_defaults_is_listed() -> None:
     entry = info_to_entry(replace(FAKE_INFO, sampling={}), is_default=True)
     assert (entry.num_steps, entry.guidance_scale, entry.default) == (0, 0.0, True)
+
+
+def test_some_captions_are_offered_short_ones_out_of_all() -> None:
+    captions = [f"a person does thing {number}." for number in range(500)] + ["x" * 100, ""]
+    entry = info_to_entry(replace(FAKE_INFO, extra={"captions": captions}), is_default=True)
+    assert 40 <= len(entry.captions) <= 80
+    assert entry.captions[0] == "a person does thing 0"
+    assert int(entry.captions[-1].split()[-1]) > 480
+    assert info_to_entry(FAKE_INFO, is_default=True).captions == []
