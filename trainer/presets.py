@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from engine.methods.hmmr import HmmrConfig
 from engine.methods.mdm import MdmConfig
 from engine.networks.denoiser import DenoiserConfig
-from trainer import crossdiff_presets
+from trainer import crossdiff_presets, vtm_presets
 from trainer.data.lifting_examples import LiftDataSettings
 from trainer.loop import LoopSettings
 from trainer.methods.crossdiff import CrossDiffTraining
 from trainer.methods.hmmr import HmmrTraining
 from trainer.methods.mdm import MdmTraining
 from trainer.methods.video_mdm import VideoMdmTraining
+from trainer.methods.vtm import VtmTraining
 
 FREE_LICENCE = (
     "Commercial use allowed. Trained on: CMU Graphics Lab Motion Capture Database (mocap.cs.cmu.edu"
@@ -29,7 +30,7 @@ NC_LICENCE = (
 class Preset:
     """A named run: what it learns from and what it is for."""
 
-    training: CrossDiffTraining | MdmTraining | HmmrTraining
+    training: CrossDiffTraining | MdmTraining | HmmrTraining | VtmTraining
     data: str
     purpose: str
 
@@ -119,12 +120,12 @@ PRESETS: dict[str, Preset] = {
         purpose="the default lifter: keypoints of a video to motion, commercial use allowed",
     ),
     "hmmr-free-a": Preset(
-        training=_lifter("a", 8_000),
+        training=_lifter("a", 6_000),
         data="free",
         purpose="learns from one half of the performers, lifts the other as a teacher",
     ),
     "hmmr-free-b": Preset(
-        training=_lifter("b", 8_000),
+        training=_lifter("b", 6_000),
         data="free",
         purpose="learns from the other half",
     ),
@@ -162,5 +163,20 @@ PRESETS: dict[str, Preset] = {
         training=crossdiff_presets.smoke(),
         data="any",
         purpose="twenty steps of a tiny network along all paths: does training run at all",
+    ),
+    "vtm-free": Preset(
+        training=vtm_presets.free(FREE_LICENCE),
+        data="free",
+        purpose="a lifter of whole clips: keypoints to motion, commercial use allowed",
+    ),
+    "vtm-free-no-alignment": Preset(
+        training=vtm_presets.free(FREE_LICENCE, alignment=0.0),
+        data="free",
+        purpose="the same, codes of keypoints and of motions not aligned: what that is for",
+    ),
+    "vtm-smoke": Preset(
+        training=vtm_presets.smoke(),
+        data="any",
+        purpose="twenty steps of a tiny lifter of clips: does training run at all",
     ),
 }
