@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import logging
 import shutil
@@ -74,11 +73,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _splits(args: argparse.Namespace) -> dict[str, int]:
-    """How many clips of each split are to be lifted."""
+def _splits(args: argparse.Namespace) -> dict[str, list[str]]:
+    """Ids of the clips of each split that are to be lifted."""
     wanted = [args.split] if args.split else SPLITS
     found = {
-        split: len((args.views / f"{split}.txt").read_text().split()[: args.limit])
+        split: (args.views / f"{split}.txt").read_text().split()[: args.limit]
         for split in wanted
         if (args.views / f"{split}.txt").is_file()
     }
@@ -103,14 +102,17 @@ def _lifters(args: argparse.Namespace) -> Lifters:
 
 
 def _lift_all(
-    args: argparse.Namespace, splits: dict[str, int], lifters: Lifters
+    args: argparse.Namespace, splits: dict[str, list[str]], lifters: Lifters
 ) -> tuple[dict[str, list[str]], int]:
     """Ids of the clips that have their part, by split, and how many have none."""
-    total = sum(splits.values())
+    total = sum(len(names) for names in splits.values())
     done: dict[str, list[str]] = {split: [] for split in splits}
     last = time.monotonic()
-    for split, count in splits.items():
-        for view in itertools.islice(read_views(args.views, split), count):
+    for split, names in splits.items():
+        wanted = set(names)
+        for view in read_views(args.views, split):
+            if view.view_id not in wanted:
+                break
             path = args.out / PARTS / f"{view.view_id}.npz"
             try:
                 if not _is_whole(path):
@@ -120,9 +122,9 @@ def _lift_all(
                 log.warning("Left out clip %s: %s", view.view_id, error)
             if time.monotonic() - last > _LINE_EVERY_S:
                 last = time.monotonic()
-                lifted = sum(len(names) for names in done.values())
+                lifted = sum(map(len, done.values()))
                 print(f"{lifted} of {total} clips", file=sys.stderr, flush=True)
-    return done, total - sum(len(names) for names in done.values())
+    return done, total - sum(map(len, done.values()))
 
 
 def _is_whole(path: Path) -> bool:

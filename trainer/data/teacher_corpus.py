@@ -3,15 +3,16 @@
 train.txt val.txt test.txt   ids of the clips of each split
 index.jsonl                  a row per clip: id, split, captions, performer, lifter, frames ...
 clips.npz                    all clips end to end, in the index's order, S frames together:
-    teacher (S, 22, 3)       lifted joints, 1/2048 m; starts at the origin and faces +z
-    truth (S, 22, 3)         the same of the true joints; only where they are told
-    points (S, 22, 2)        keypoints of the joints on the plane at depth 1, 1/8192
-    confidence (S, 22)       1/255
-    given_rotation (S, 3, 3), given_translation (S, 3)          world to camera, metres
-    estimated_rotation (S, 3, 3), estimated_translation (S, 3)
+    teacher (2, 22, 3, S)    lifted joints, 1/1024 m; starts at the origin and faces +z
+    truth (2, 22, 3, S)      the same of the true joints, 1/2048 m; only where they are told
+    points (2, 22, 2, S)     keypoints of the joints on the plane at depth 1, 1/4096
+    confidence (22, S)       1/63
+    given_rotation (3, 3, S), given_translation (3, S)          world to camera, metres
+    estimated_rotation (3, 3, S), estimated_translation (3, S)
     has_given (N,), has_truth (N,)                              bool
 
-Whole numbers are steps from the frame before, in 16 bits, which is what makes the file small. The
+What makes the file small: frames come last; whole numbers are steps from the frame before in 16
+bits, zigzagged (0, -1, 1, -2 ... to 0, 1, 2, 3 ...), low and high bytes apart. The
 given camera is told in the frame in which the person truly starts at the origin facing +z (where
 the truth is not told: the lifted person, put into the camera's world); the estimated one is the
 lifter's own, in the frame of the lifted motion.
@@ -37,7 +38,8 @@ from engine.motion.ray_projection import Sight
 from trainer.data.corpus import CorpusError
 
 CLIPS, INDEX, PARTS = "clips.npz", "index.jsonl", "parts"
-_JOINT_UNIT, _POINT_UNIT, _SURE = 2048.0, 8192.0, 255.0
+_UNITS = {"teacher": 1024.0, "truth": 2048.0, "points": 4096.0}
+_SURE = 63.0
 _CAMERAS = ("given", "estimated")
 READ_ERRORS = (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
 
@@ -110,11 +112,11 @@ def pack(folder: Path, splits: Mapping[str, Sequence[str]]) -> int:
     for split, names in splits.items():
         for name in names:
             row, arrays = read_part(folder / PARTS / f"{name}.npz")
-            rows.append({**row, "split": split, "frames": len(arrays["teacher"])})
+            rows.append({**row, "split": split, "frames": arrays["teacher"].shape[-1]})
             parts.append(arrays)
     if not parts:
         raise CorpusError(f"No clip is left for {folder}")
-    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    whole = {name: np.concatenate([part[name] for part in parts], axis=-1) for name in parts[0]}
     _save(folder / CLIPS, whole)
     for split, names in splits.items():
         (folder / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
@@ -151,7 +153,7 @@ def _load_folder(folder: Path) -> list[TeacherClip]:
         with np.load(folder / CLIPS) as file:
             arrays: Arrays = {name: file[name] for name in file.files}
         ends = np.cumsum([int(row["frames"]) for row in rows])
-        if len(arrays["teacher"]) != (ends[-1] if len(ends) else 0):
+        if arrays["teacher"].shape[-1] != (ends[-1] if len(ends) else 0):
             raise ValueError("its frames aren't those of the index")
         return [_clip(row, arrays, k, int(ends[k])) for k, row in enumerate(rows)]
     except READ_ERRORS as error:
@@ -161,19 +163,26 @@ def _load_folder(folder: Path) -> list[TeacherClip]:
 def _clip(row: dict[str, Any], arrays: Arrays, number: int, end: int) -> TeacherClip:
     part = slice(end - int(row["frames"]), end)
 
-    def camera(kind: str) -> Camera:
-        rotation, translation = (arrays[f"{kind}_{n}"][part] for n in ("rotation", "translation"))
-        return unit_camera(torch.from_numpy(rotation), torch.from_numpy(translation))
+    def frames(name: str) -> Tensor:
+        return _from_steps(arrays[name][..., part], _UNITS[name])
 
+    def camera(kind: str) -> Camera:
+        rotation, translation = (
+            torch.from_numpy(
+                np.ascontiguousarray(np.moveaxis(arrays[f"{kind}_{n}"][..., part], -1, 0))
+            )
+            for n in ("rotation", "translation")
+        )
+        return unit_camera(rotation, translation)
+
+    confidence = arrays["confidence"][:, part].T.astype(np.float32) / _SURE
     return TeacherClip(
         clip_id=str(row["id"]),
         captions=tuple(row["captions"]),
-        teacher=_from_steps(arrays["teacher"][part], _JOINT_UNIT),
-        truth=_from_steps(arrays["truth"][part], _JOINT_UNIT)
-        if arrays["has_truth"][number]
-        else None,
-        plane_points=_from_steps(arrays["points"][part], _POINT_UNIT),
-        confidence=torch.from_numpy(arrays["confidence"][part].astype(np.float32) / _SURE),
+        teacher=frames("teacher"),
+        truth=frames("truth") if arrays["has_truth"][number] else None,
+        plane_points=frames("points"),
+        confidence=torch.from_numpy(confidence),
         given=camera("given") if arrays["has_given"][number] else None,
         estimated=camera("estimated"),
         row=row,
@@ -183,32 +192,38 @@ def _clip(row: dict[str, Any], arrays: Arrays, number: int, end: int) -> Teacher
 def _arrays(clip: TeacherClip) -> Arrays:
     num_frames = len(clip.teacher)
     truth = torch.zeros_like(clip.teacher) if clip.truth is None else clip.truth
+    confidence = (clip.confidence.clamp(0, 1) * _SURE).round().numpy().astype(np.uint8)
     arrays: Arrays = {
-        "teacher": _to_steps(clip.teacher, _JOINT_UNIT),
-        "truth": _to_steps(truth, _JOINT_UNIT),
-        "points": _to_steps(clip.plane_points, _POINT_UNIT),
-        "confidence": (clip.confidence.clamp(0, 1) * _SURE).round().numpy().astype(np.uint8),
+        "teacher": _to_steps(clip.teacher, _UNITS["teacher"]),
+        "truth": _to_steps(truth, _UNITS["truth"]),
+        "points": _to_steps(clip.plane_points, _UNITS["points"]),
+        "confidence": confidence.T,
         "has_given": np.array([clip.given is not None]),
         "has_truth": np.array([clip.truth is not None]),
     }
     for kind, camera in (("given", clip.given), ("estimated", clip.estimated)):
         told = camera or unit_camera(torch.zeros(num_frames, 3, 3), torch.zeros(num_frames, 3))
-        arrays[f"{kind}_rotation"] = told.rotation.float().contiguous().numpy()
-        arrays[f"{kind}_translation"] = told.translation.float().contiguous().numpy()
+        arrays[f"{kind}_rotation"] = np.moveaxis(told.rotation.float().numpy(), 0, -1)
+        arrays[f"{kind}_translation"] = np.moveaxis(told.translation.float().numpy(), 0, -1)
     return arrays
 
 
-def _to_steps(values: Tensor, unit: float) -> NDArray[np.int16]:
-    """Values (T, ...) in whole units as the first and the steps that follow."""
+def _to_steps(values: Tensor, unit: float) -> NDArray[np.uint8]:
+    """Values (T, ...) in whole units as the first and the steps that follow: bytes (2, ..., T)."""
     limit = 32_000
     whole = (values * unit).round().clamp(-limit, limit).numpy().astype(np.int16)
     # steps may wrap round in 16 bits: so does their sum, back to where it was
-    return np.concatenate([whole[:1], np.diff(whole, axis=0)]).astype(np.int16)
+    steps = np.diff(whole, axis=0, prepend=np.zeros_like(whole[:1])).astype(np.int16)
+    zigzag = ((steps << 1) ^ (steps >> 15)).view(np.uint16)
+    planes = np.stack((zigzag & 255, zigzag >> 8)).astype(np.uint8)
+    return np.ascontiguousarray(np.moveaxis(planes, 1, -1))
 
 
-def _from_steps(steps: NDArray[np.int16], unit: float) -> Tensor:
-    whole = np.cumsum(steps, axis=0, dtype=np.int16)
-    return torch.from_numpy(whole.astype(np.float32) / unit)
+def _from_steps(planes: NDArray[np.uint8], unit: float) -> Tensor:
+    zigzag = planes[0].astype(np.uint16) | (planes[1].astype(np.uint16) << 8)
+    steps = (zigzag >> 1).view(np.int16) ^ -(zigzag & 1).view(np.int16)
+    whole = np.cumsum(steps, axis=-1, dtype=np.int16)
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(whole, -1, 0)) / np.float32(unit))
 
 
 def _save(path: Path, arrays: Arrays) -> None:
