@@ -12,8 +12,9 @@ from engine.methods.crossdiff import CrossDiff
 from engine.methods.hmmr import Hmmr
 from engine.methods.mdm import Mdm
 from engine.methods.video_mdm import VideoMdm
+from engine.methods.vtm import Vtm
 
-METHODS = {"crossdiff": CrossDiff, "hmmr": Hmmr, "mdm": Mdm, "video_mdm": VideoMdm}
+METHODS = {"crossdiff": CrossDiff, "hmmr": Hmmr, "mdm": Mdm, "video_mdm": VideoMdm, "vtm": Vtm}
 
 
 def load_method(path: Path, device: torch.device) -> Method:

@@ -62,6 +62,7 @@ class LiftDataSettings:
     max_speed: float = 1.5
     bone_deviation: float = 0.06  # of the logarithm of a bone's length
     flat_batch_share: float = 0.5  # of a batch without 3D, where there are clips without
+    mixed_share: float = 0.0  # of windows whose upper body is another window's
     views: ViewSettings = field(default_factory=ViewSettings)
     noise: NoiseSettings = field(default_factory=NoiseSettings)
 
@@ -72,18 +73,27 @@ class LiftDataSettings:
             raise ValueError("speeds need to be above 0 and in order")
         if not 0 <= self.flat_batch_share < 1:
             raise ValueError(f"flat_batch_share is {self.flat_batch_share}, needs 0 to below 1")
+        if not 0 <= self.mixed_share <= 1:
+            raise ValueError(f"mixed_share is {self.mixed_share}, needs 0 to 1")
 
 
 class LiftSampler:
     """Draws batches; the same generator state draws the same batch."""
 
     def __init__(
-        self, solid: Sequence[Clip], flat: Sequence[Clip], settings: LiftDataSettings
+        self,
+        solid: Sequence[Clip],
+        flat: Sequence[Clip],
+        settings: LiftDataSettings,
+        device: torch.device | None = None,
     ) -> None:
-        """Clips with 3D, clips of which only keypoints are told (may be none), and how."""
-        self._settings = settings
-        self.bank = PoseBank([*solid, *flat])
-        lengths = self.bank.lengths.double()
+        """Clips with 3D, clips of which only keypoints are told (may be none), and how.
+
+        Batches are made on the device; what decides them is drawn on the processor.
+        """
+        self._settings, self._device = settings, device
+        self.bank = PoseBank([*solid, *flat], device)
+        lengths = self.bank.lengths.double().cpu()
         self._solid = lengths[: len(solid)]
         self._flat = lengths[len(solid) :]
         self._drawn = 0
@@ -98,26 +108,41 @@ class LiftSampler:
             more = torch.multinomial(self._flat, num_flat, True, generator=generator)
             rows = torch.cat((rows, more + len(self._solid)))
         low, high = settings.min_speed, settings.max_speed
-        speeds = low * (high / low) ** torch.rand(count, generator=generator)
+        speeds = self._on_device(low * (high / low) ** torch.rand(count, generator=generator))
+        rows = self._on_device(rows)
         room = (self.bank.lengths[rows] - 1 - speeds * (settings.num_frames - 1)).clamp(min=0)
-        starts = room * torch.rand(count, generator=generator)
+        starts = room * self._on_device(torch.rand(count, generator=generator))
         windows = self.bank.cut(
             rows,
             starts,
             settings.num_frames,
             speeds=speeds,
-            is_mirrored=torch.rand(count, generator=generator) < 0.5,
-            log_bones=draw_bodies(count, settings.bone_deviation, generator),
+            is_mirrored=self._on_device(torch.rand(count, generator=generator) < 0.5),
+            log_bones=self._on_device(draw_bodies(count, settings.bone_deviation, generator)),
+            upper_from=self._draw_uppers(count, generator),
         )
         self._drawn += 1
-        has_truth = torch.arange(count) < count - num_flat
+        has_truth = self._on_device(torch.arange(count) < count - num_flat)
         return see(windows, has_truth, settings, generator, number=self._drawn)
+
+    def _draw_uppers(self, count: int, generator: torch.Generator) -> Tensor | None:
+        """Which window each upper body is of: mostly its own."""
+        if self._settings.mixed_share == 0:
+            return None
+        other = torch.randperm(count, generator=generator)
+        is_mixed = torch.rand(count, generator=generator) < self._settings.mixed_share
+        return self._on_device(torch.where(is_mixed, other, torch.arange(count)))
+
+    def _on_device(self, drawn: Tensor) -> Tensor:
+        return drawn.to(self._device or drawn.device)
 
     def poses(self, count: int, generator: torch.Generator) -> Tensor:
         """Local rotations (count, 22, 3, 3) of single frames of clips with 3D."""
         rows = torch.multinomial(self._solid, count, True, generator=generator)
-        starts = torch.rand(count, generator=generator) * (self.bank.lengths[rows] - 1)
-        mirrored = torch.rand(count, generator=generator) < 0.5
+        rows = self._on_device(rows)
+        drawn = self._on_device(torch.rand(count, generator=generator))
+        starts = drawn * (self.bank.lengths[rows] - 1)
+        mirrored = self._on_device(torch.rand(count, generator=generator) < 0.5)
         return self.bank.cut(rows, starts, 1, is_mirrored=mirrored).local_rotations[:, 0]
 
     def waiting(self) -> list[list[int]]:
@@ -127,6 +152,22 @@ class LiftSampler:
     def restore(self, waiting: list[list[int]]) -> None:
         """Take up what `waiting` gave."""
         self._drawn = waiting[0][0]
+
+
+def held_out_batches(clips: Sequence[Clip], settings: LiftDataSettings) -> list[LiftBatch]:
+    """Two windows of each clip, each with a body, a camera and a detector of its own."""
+    generator = torch.Generator().manual_seed(0)
+    bank = PoseBank(clips)
+    batches: list[LiftBatch] = []
+    rows = torch.arange(bank.num_clips).repeat(2)
+    for part in rows.split(64):
+        room = (bank.lengths[part] - settings.num_frames).clamp(min=0)
+        starts = (room * torch.rand(len(part), generator=generator)).floor()
+        bodies = draw_bodies(len(part), settings.bone_deviation, generator)
+        windows = bank.cut(part, starts, settings.num_frames, log_bones=bodies)
+        has_truth = torch.ones(len(part), dtype=torch.bool)
+        batches.append(see(windows, has_truth, settings, generator))
+    return batches
 
 
 def see(

@@ -24,11 +24,12 @@ from engine.motion import rotations as rot
 from engine.motion.contacts import detect_contacts
 from engine.motion.pose_solve import solve_local_rotations
 from engine.motion.proportions import BONES, NUM_BONES
-from engine.motion.skeleton import SMPL_22
+from engine.motion.skeleton import NECK, SMPL_22
 from trainer.data.corpus import FPS, Clip
 
 log = logging.getLogger(__name__)
 
+_IS_UPPER = [joint in (3, 6, 9) or joint >= NECK for joint in range(SMPL_22.num_joints)]
 _LEG_BONES = [BONES.index("knee"), BONES.index("ankle")]
 
 
@@ -48,13 +49,16 @@ class Windows:
 class PoseBank:
     """Clips as tensors, one after the other."""
 
-    def __init__(self, clips: Sequence[Clip]) -> None:
-        """Solve the rotations of the clips, or take them from the cache of an earlier run."""
+    def __init__(self, clips: Sequence[Clip], device: torch.device | None = None) -> None:
+        """Solve the rotations of the clips, or take them from the cache of an earlier run.
+
+        All is on the device then, and what is asked for has to be.
+        """
         self.num_clips = len(clips)
-        sizes = torch.tensor([len(clip.joints) for clip in clips])
+        sizes = torch.tensor([len(clip.joints) for clip in clips], device=device)
         self.lengths = sizes
         self.starts = torch.cumsum(sizes, 0) - sizes
-        solved = _solve_cached(clips)
+        solved = {name: tensor.to(sizes.device) for name, tensor in _solve_cached(clips).items()}
         self._quaternions = solved["quaternions"]  # (N, 22, 4)
         self._roots = solved["roots"]  # (N, 3)
         self._contacts = solved["contacts"]  # (N, 4)
@@ -68,15 +72,17 @@ class PoseBank:
         speeds: Tensor | None = None,
         is_mirrored: Tensor | None = None,
         log_bones: Tensor | None = None,
+        upper_from: Tensor | None = None,
     ) -> Windows:
         """Windows (B,) of clips (B,), from frame starts (B,) at speeds (B,); 1.5 is faster.
 
-        is_mirrored (B,) bool swaps left and right; log_bones (B, 13) are the bodies.
+        is_mirrored (B,) bool swaps left and right; log_bones (B, 13) are the bodies; upper_from
+        (B,) is the window whose spine, head and arms each one takes.
         """
         count = len(clips)
-        speeds = torch.ones(count) if speeds is None else speeds
-        bones = torch.zeros(count, NUM_BONES) if log_bones is None else log_bones
-        times = starts[:, None] + speeds[:, None] * torch.arange(num_frames)
+        speeds = starts.new_ones(count) if speeds is None else speeds
+        bones = starts.new_zeros(count, NUM_BONES) if log_bones is None else log_bones
+        times = starts[:, None] + speeds[:, None] * torch.arange(num_frames, device=starts.device)
         last = (self.lengths[clips] - 1)[:, None]
         mask = times <= last
         times = times.clamp(max=last.float())
@@ -91,6 +97,10 @@ class PoseBank:
         contacts = self._contacts[first + times.round().long()]
         if is_mirrored is not None:
             quaternions, roots, contacts = _mirrored(quaternions, roots, contacts, is_mirrored)
+        if upper_from is not None:
+            is_upper = torch.tensor(_IS_UPPER, device=quaternions.device)[:, None]
+            quaternions = torch.where(is_upper, quaternions[upper_from], quaternions)
+            mask = mask & mask[upper_from]
         local = rot.quaternion_to_matrix(rot.normalise(quaternions))
         leg = _leg_ratio(bones)
         joints, turned = proportions.pose_bodies(local, proportions.rest_offsets(bones)[:, None])

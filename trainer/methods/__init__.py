@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.methods import crossdiff, hmmr, mdm, video_mdm
+from trainer.methods import crossdiff, hmmr, mdm, video_mdm, vtm
 from trainer.stages import Stage
 
 TRAINERS: dict[str, Callable[[Any, Sequence[Path], Path], list[Stage]]] = {
@@ -14,4 +14,5 @@ TRAINERS: dict[str, Callable[[Any, Sequence[Path], Path], list[Stage]]] = {
     "hmmr": hmmr.stages,
     "mdm": mdm.stages,
     "video_mdm": video_mdm.stages,
+    "vtm": vtm.stages,
 }

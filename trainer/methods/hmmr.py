@@ -12,14 +12,14 @@ from torch.nn import functional
 
 from engine.checkpoint import CheckpointInfo, save_checkpoint
 from engine.methods.hmmr import OFFSETS, HmmrConfig, HmmrNetwork, Reading, root_in_camera
-from engine.motion import proportions
-from engine.motion import rotations as rot
-from engine.motion.keypoint_layout import keypoints_of_pose
-from engine.motion.skeleton import HEAD
-from trainer.data.corpus import FPS, Clip, CorpusError, load_corpus
-from trainer.data.lifting_examples import LiftBatch, LiftDataSettings, LiftSampler, see
+from trainer.data.corpus import FPS, CorpusError, load_corpus
+from trainer.data.lifting_examples import (
+    LiftBatch,
+    LiftDataSettings,
+    LiftSampler,
+    held_out_batches,
+)
 from trainer.data.performers import PARTS, of_part, share_of
-from trainer.data.pose_bank import PoseBank, draw_bodies
 from trainer.device import to_device, training_device
 from trainer.loop import LoopSettings
 from trainer.losses.adversarial import PoseCritic, critic_loss, fooling_loss
@@ -32,6 +32,7 @@ from trainer.losses.pose_terms import (
     motion_losses,
     rotation_loss,
 )
+from trainer.losses.posed import Posed, pose
 from trainer.losses.reprojection import best_root, keypoint_loss
 from trainer.precision import PRECISIONS, autocast
 from trainer.stages import LossTerms, Player, Stage
@@ -110,7 +111,10 @@ def stages(training: HmmrTraining, folders: Sequence[Path], run: Path) -> list[S
     device = training_device()
     network, critic = HmmrNetwork(training.model).to(device), PoseCritic().to(device)
     objective = _Objective(network, critic, sampler, training)
-    held_out = _held_out(load_corpus(folders, "val", mirrored=False), training.data)
+    held_out_clips = load_corpus(folders, "val", mirrored=False)
+    held_out = [
+        to_device(batch, device) for batch in held_out_batches(held_out_clips, training.data)
+    ]
     rate, decay = training.learning_rate, training.weight_decay
     players = (
         Player(
@@ -136,42 +140,6 @@ def stages(training: HmmrTraining, folders: Sequence[Path], run: Path) -> list[S
             save=saver.save,
         )
     ]
-
-
-def _held_out(clips: Sequence[Clip], settings: LiftDataSettings) -> list[LiftBatch]:
-    """Two windows of each clip, each with a body, a camera and a detector of its own."""
-    generator = torch.Generator().manual_seed(0)
-    bank = PoseBank(clips)
-    batches: list[LiftBatch] = []
-    rows = torch.arange(bank.num_clips).repeat(2)
-    for part in rows.split(64):
-        room = (bank.lengths[part] - settings.num_frames).clamp(min=0)
-        starts = (room * torch.rand(len(part), generator=generator)).floor()
-        bodies = draw_bodies(len(part), settings.bone_deviation, generator)
-        windows = bank.cut(part, starts, settings.num_frames, log_bones=bodies)
-        has_truth = torch.ones(len(part), dtype=torch.bool)
-        batch = see(windows, has_truth, settings, generator)
-        batches.append(to_device(batch, training_device()))
-    return batches
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Posed:
-    """Poses of readings on a body. Leading axes (B, N)."""
-
-    local_rotations: Tensor
-    joints: Tensor  # from the root
-    keypoints: Tensor  # what a detector would see, from the root
-
-
-def _pose(sixd: Tensor, bones: Tensor) -> _Posed:
-    local = rot.sixd_to_matrix(sixd)
-    joints, turned = proportions.pose_bodies(local, proportions.rest_offsets(bones)[:, None])
-    return _Posed(
-        local_rotations=local,
-        joints=joints,
-        keypoints=keypoints_of_pose(joints, turned[:, :, HEAD]),
-    )
 
 
 class _Objective:
@@ -207,7 +175,7 @@ class _Objective:
             }
             bones = self._network.read_bones(strip, batch.mask)
             guessed_bones = self._network.read_bones(guessed, batch.mask[:, single])
-        posed, of_single = _pose(reading.sixd, bones), _pose(of_guess.sixd, guessed_bones)
+        posed, of_single = pose(reading.sixd, bones), pose(of_guess.sixd, guessed_bones)
 
         every = torch.arange(num_frames)
         terms = self._pose_terms(posed, reading, batch, every)
@@ -226,7 +194,7 @@ class _Objective:
         made = [posed.local_rotations, of_single.local_rotations]
         errors = {0: distance(posed.joints, batch.joints)}
         for column, name in enumerate(OFFSETS, start=1):
-            then = _pose(offsets[name], bones)
+            then = pose(offsets[name], bones)
             made.append(then.local_rotations)
             value, error = self._offset_terms(then, (name, around), reading, batch)
             terms[name] = weights.offsets * value
@@ -259,7 +227,7 @@ class _Objective:
                 readings = [self._network.read(strip) for strip in strips]
                 bodies = [self._network.read_bones(strip, batch.mask) for strip in strips]
             for found, bones, reading in zip((now, single), bodies, readings, strict=True):
-                off = distance(_pose(reading.sixd, bones).joints, batch.joints).mean(-1)
+                off = distance(pose(reading.sixd, bones).joints, batch.joints).mean(-1)
                 found.append(off[batch.mask])
         return {
             "validation": float(torch.cat(now).mean()),
@@ -267,7 +235,7 @@ class _Objective:
         }
 
     def _pose_terms(
-        self, posed: _Posed, reading: Reading, batch: LiftBatch, frames: Tensor
+        self, posed: Posed, reading: Reading, batch: LiftBatch, frames: Tensor
     ) -> LossTerms:
         """Terms of poses and cameras at frames (N,), of readings (B, N)."""
         weights = self._training.weights
@@ -293,7 +261,7 @@ class _Objective:
         }
 
     def _offset_terms(
-        self, then: _Posed, which: tuple[str, Tensor], reading: Reading, batch: LiftBatch
+        self, then: Posed, which: tuple[str, Tensor], reading: Reading, batch: LiftBatch
     ) -> tuple[Tensor, Tensor]:
         """The loss of poses before or after frames (N,), and their joints' errors (B, N, 22)."""
         weights = self._training.weights
