@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from engine.methods.hmmr import HmmrConfig
 from engine.methods.mdm import MdmConfig
 from engine.networks.denoiser import DenoiserConfig
-from trainer import crossdiff_presets, vtm_presets
+from trainer import crossdiff_presets, field_presets, vtm_presets
 from trainer.data.lifting_examples import LiftDataSettings
 from trainer.loop import LoopSettings
 from trainer.methods.crossdiff import CrossDiffTraining
@@ -90,6 +90,21 @@ PRESETS: dict[str, Preset] = {
         ),
         data="free, with teacher motions",
         purpose="text to motion learned from 2D keypoints alone, commercial use allowed",
+    ),
+    "video-mdm-humanml3d": Preset(
+        training=field_presets.humanml3d(),
+        data="HumanML3D's keypoints, lifted",
+        purpose="the published settings, for who has the data; what is ours: trainer.field_presets",
+    ),
+    "video-mdm-fit3d": Preset(
+        training=field_presets.fit3d(),
+        data="Fit3D, with teacher motions",
+        purpose="fine-tuning (--init a HumanML3D model) with the published settings, as above",
+    ),
+    "video-mdm-nba": Preset(
+        training=field_presets.nba(),
+        data="MAS NBA, with teacher motions",
+        purpose="the published settings without captions, as above",
     ),
     "video-mdm-smoke": Preset(
         training=VideoMdmTraining(
