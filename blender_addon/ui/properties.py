@@ -61,7 +61,7 @@ class MOTION_PG_settings(bpy.types.PropertyGroup):
         description="How long the motion is",
         items=(
             ("SECONDS", "Seconds", "As many seconds as you say"),
-            ("SCENE", "To Scene End", "From where it begins to the end of the scene's range"),
+            ("SCENE", "To End", "From where it begins to the end of the scene's range"),
         ),
     )
     seconds: bpy.props.FloatProperty(

@@ -25,13 +25,14 @@ def empty_file() -> None:
 
 
 @pytest.fixture
-def addon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def addon(tmp_path: Path) -> Iterator[None]:
     from blender_addon.ui import prompts
 
-    monkeypatch.setattr(prompts, "HISTORY_FILE", str(tmp_path / "prompts.json"))  # not the user's
-    blender_addon.register()
-    yield
-    blender_addon.unregister()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prompts, "HISTORY_FILE", str(tmp_path / "prompts.json"))  # not the user's
+        blender_addon.register()
+        yield
+        blender_addon.unregister()
 
 
 @pytest.fixture

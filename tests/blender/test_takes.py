@@ -73,9 +73,14 @@ def state_of_file(armature: bpy.types.Object) -> dict[str, Any]:
         "tracks": [track.name for track in animation.nla_tracks] if animation else [],
         "pose": {bone.name: tuple(map(tuple, bone.matrix_basis)) for bone in armature.pose.bones},
         "place": tuple(map(tuple, armature.matrix_basis)),
-        "object": sorted(armature.keys()),
-        "scene": sorted(bpy.context.scene.keys()),
+        "object": own_keys(armature),
+        "scene": own_keys(bpy.context.scene),
     }
+
+
+def own_keys(owner: Any) -> list[str]:
+    """Custom properties; before Blender 5.0 registered ones are listed among them."""
+    return sorted(key for key in owner.keys() if not key.startswith("motion"))  # noqa: SIM118
 
 
 def keys_of(action: bpy.types.Action) -> dict[tuple[str, int], list[tuple[float, float]]]:

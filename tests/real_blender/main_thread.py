@@ -27,12 +27,13 @@ class MainThreadWatch:
         self._apart_ms = 0.0  # of what ran inside the call that is being measured
         registration = importlib.import_module(f"{extension}.registration")
         pump = importlib.import_module(f"{extension}.scene.pump")
+        delivery = importlib.import_module(f"{extension}.scene.delivery")
         for cls in registration.CLASSES:
             for name in _METHODS:
                 if name in vars(cls):
                     self._watch_method(cls, name)
         pump.poll = self._watched(pump.poll, "timer")
-        self._set_apart(pump.action_writer, "write_action", "writing a result")
+        self._set_apart(delivery.action_writer, "write_action", "writing a result")
         self._set_apart_undo(pump)
 
     def over_limit(self) -> dict[str, float]:

@@ -29,7 +29,7 @@ def drive(script: Script, *, first_interval: float = 2.0) -> None:
             _quit(1)
         return None
 
-    bpy.app.timers.register(step, first_interval=first_interval)
+    bpy.app.timers.register(step, first_interval=first_interval, persistent=True)
 
 
 def area(kind: str = "VIEW_3D") -> bpy.types.Area:
@@ -53,6 +53,40 @@ def click(x: float, y: float) -> Script:
     yield 0.1
     event(type="LEFTMOUSE", value="RELEASE", x=int(x), y=int(y))
     yield 0.4
+
+
+def key(kind: str, **modifiers: bool) -> Script:
+    """Press and release a key over the middle of the 3D viewport."""
+    event = bpy.context.window_manager.windows[0].event_simulate
+    view = region(area(), "WINDOW")
+    x, y = view.x + view.width // 3, view.y + view.height // 2
+    event(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
+    yield 0.2
+    for value in ("PRESS", "RELEASE"):
+        event(type=kind, value=value, x=x, y=y, **modifiers)
+        yield 0.3
+
+
+def press(kind: str) -> Script:
+    """Press and release a key for the field that is being edited."""
+    event = bpy.context.window_manager.windows[0].event_simulate
+    for value in ("PRESS", "RELEASE"):
+        event(type=kind, value=value, x=10, y=10)
+        yield 0.3
+
+
+def type_text(text: str) -> Script:
+    """Write over what stands in the field that is being edited."""
+    event = bpy.context.window_manager.windows[0].event_simulate
+    words = {"x": 10, "y": 10}
+    event(type="A", value="PRESS", ctrl=True, **words)
+    event(type="A", value="RELEASE", ctrl=True, **words)
+    yield 0.2
+    for letter in text:
+        kind = "SPACE" if letter == " " else letter.upper()
+        event(type=kind, value="PRESS", unicode=letter, **words)
+        event(type=kind, value="RELEASE", **words)
+        yield 0.03
 
 
 def show_tab(of: bpy.types.Area, name: str) -> Script:
