@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from trainer.device import to_device, training_device
 from trainer.ema import Ema
 from trainer.report import RunReport
-from trainer.stages import Stage
+from trainer.stages import LossTerms, Player, Stage
+from trainer.team import ALONE, Team, learners_of
 from trainer.training_state import load_state, optimizer_tensors, restore_optimizer, save_state
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,12 @@ class LoopSettings:
     validate_every: int = 250
     save_every: int = 250
     log_every: int = 50
+    accumulate: int = 1  # passes that a batch is computed in, where memory is short
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.accumulate < 1:
+            raise ValueError(f"accumulate is {self.accumulate}, needs 1 or more")
 
     def rate_factor(self, step: int) -> float:
         """What the learning rate is multiplied by at a step (from 1): up, level, down."""
@@ -51,6 +57,7 @@ def train_stages(
     *,
     resume: bool,
     minutes: float | None,
+    team: Team = ALONE,
 ) -> dict[str, Mapping[str, float]]:
     """Train the stages in turn; see train_stage. Returns the last figures of those that ran."""
     started = time.monotonic()
@@ -64,27 +71,35 @@ def train_stages(
             break
         own = replace(settings, num_steps=stage.num_steps or settings.num_steps)
         figures[stage.name] = train_stage(
-            stage, own, folder, resume=resume and number == first, minutes=left
+            stage, own, folder, resume=resume and number == first, minutes=left, team=team
         )
     return figures
 
 
 def train_stage(
-    stage: Stage, settings: LoopSettings, folder: Path, *, resume: bool, minutes: float | None
+    stage: Stage,
+    settings: LoopSettings,
+    folder: Path,
+    *,
+    resume: bool,
+    minutes: float | None,
+    team: Team = ALONE,
 ) -> Mapping[str, float]:
     """Train one stage to its end, or until the minutes are over.
 
     A run that was stopped, at any step, goes on with `resume` from its last save and gives the same
-    numbers as one that never stopped (on a CPU). Returns the last validation figures.
+    numbers as one that never stopped (on a CPU). All processes of the team draw the same batches
+    and each computes its share of them, so that their number changes nothing but dropout, and the
+    order of sums. Returns the last validation figures (of the first process; none of the others).
     """
     # --- Initialise ---
     folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(settings.seed)
+    torch.manual_seed(settings.seed + team.rank)  # dropout: every process has its own
     device = training_device()
     generator = torch.Generator().manual_seed(settings.seed)
-    emas = {p.name: Ema(p.module, settings.ema_decay) for p in stage.players}
-    base_rates = [[g["lr"] for g in p.optimizer.param_groups] for p in stage.players]
-    first_step, best = 0, float("inf")
+    emas = _emas(stage, settings.ema_decay)
+    base_rates = _rates(stage)
+    first_step, best, mean_loss = 0, float("inf"), 0.0
     figures: dict[str, float] = {}
 
     # --- Resume ---
@@ -92,32 +107,34 @@ def train_stage(
     if state is not None:
         tensors, numbers = state
         first_step, best = int(numbers["step"]), float(numbers["best"])
+        mean_loss = float(numbers.get("mean_loss", 0.0))
         stage.batches.restore(numbers["waiting"])
         _restore(stage, emas, tensors)
         generator.set_state(tensors["generator"])
-        torch.set_rng_state(tensors["global_generator"])
+        torch.set_rng_state(tensors[_dropout_state(team.rank, tensors)])
         log.info("Resuming at step %d", first_step)
+    learners = learners_of(stage.players, team, settings.accumulate)
 
     # --- Loop ---
-    started, step, mean_loss = time.monotonic(), first_step, 0.0
+    started, step = time.monotonic(), first_step
     before = stage.steps_before
-    with RunReport(folder, settings.num_steps, first_step, before) as report:
+    steps = (settings.num_steps, first_step, before)
+    with RunReport(folder, *steps, is_silent=not team.is_first) as report:
         for step in range(first_step + 1, settings.num_steps + 1):
             batch = to_device(stage.batches.draw(generator), device)
-            for player, rates in zip(stage.players, base_rates, strict=True):
+            for player, learner, rates in zip(stage.players, learners, base_rates, strict=True):
                 for group, rate in zip(player.optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * settings.rate_factor(step)
                 player.module.train()
-                terms = player.loss(batch, generator)
-                loss = torch.stack(list(terms.values())).sum()
                 player.optimizer.zero_grad(set_to_none=True)
-                loss.backward()
+                terms = learner.backward(batch, generator)
                 norm = nn.utils.clip_grad_norm_(player.module.parameters(), settings.clip_norm)
                 player.optimizer.step()
                 emas[player.name].update(player.module, step)
-                mean_loss += (loss.item() - mean_loss) / min(step - first_step, 50)
+                loss = torch.stack(list(terms.values())).sum().item()
+                mean_loss += (loss - mean_loss) / min(step, 50)
                 if step % settings.log_every == 0:
-                    named = {f"{player.name}/{k}": v.item() for k, v in terms.items()}
+                    named = _named(player, terms)
                     report.figures(
                         before + step, {**named, "loss": mean_loss, "gradient": norm.item()}
                     )
@@ -126,8 +143,9 @@ def train_stage(
 
             # --- Validate and save ---
             is_last = step == settings.num_steps
-            is_over = minutes is not None and elapsed > 60 * minutes
-            if step % settings.validate_every == 0 or is_last or is_over:
+            is_over = minutes is not None and team.agreed(elapsed > 60 * minutes)
+            is_due = step % settings.validate_every == 0 or is_last or is_over
+            if is_due and team.is_first:
                 figures = _validate(stage, emas)
                 report.figures(before + step, {**figures, "seconds": elapsed})
                 _save(stage, emas, "last", step, figures)
@@ -137,14 +155,39 @@ def train_stage(
             if step % settings.save_every == 0 or is_last or is_over:
                 state_tensors = _state_tensors(stage, emas)
                 state_tensors["generator"] = generator.get_state()
-                state_tensors["global_generator"] = torch.get_rng_state()
+                state_tensors |= _dropout_states(team)
                 numbers: dict[str, Any] = {"stage": stage.name, "step": step, "best": best}
-                numbers["waiting"] = stage.batches.waiting()
-                save_state(folder, state_tensors, numbers)
+                numbers |= {"mean_loss": mean_loss, "waiting": stage.batches.waiting()}
+                if team.is_first:
+                    save_state(folder, state_tensors, numbers)
             if is_over:
                 log.info("Stopped after %.1f minutes at step %d; --resume goes on", minutes, step)
                 break
     return figures
+
+
+def _named(player: Player, terms: LossTerms) -> dict[str, float]:
+    return {f"{player.name}/{name}": value.item() for name, value in terms.items()}
+
+
+def _emas(stage: Stage, decay: float) -> dict[str, Ema]:
+    return {player.name: Ema(player.module, decay) for player in stage.players}
+
+
+def _rates(stage: Stage) -> list[list[float]]:
+    """The learning rates that the players' optimisers are made with."""
+    return [[group["lr"] for group in p.optimizer.param_groups] for p in stage.players]
+
+
+def _dropout_states(team: Team) -> dict[str, Tensor]:
+    states = team.gathered(torch.get_rng_state())
+    return {_dropout_state(rank): state for rank, state in enumerate(states)}
+
+
+def _dropout_state(rank: int, among: Mapping[str, Tensor] | None = None) -> str:
+    """The name of a process's generator of dropout; the first one's, if it has none of its own."""
+    name = "global_generator" if rank == 0 else f"global_generator.{rank}"
+    return name if among is None or name in among else "global_generator"
 
 
 def _validate(stage: Stage, emas: Mapping[str, Ema]) -> dict[str, float]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -16,13 +17,14 @@ NUMBERS = "training-state.json"
 
 
 def save_state(folder: Path, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
-    """Write both files; the numbers carry the step, and are written last."""
+    """Write both files. The first holds the numbers too: a run killed in between resumes."""
+    written = json.dumps(numbers)
     partial = folder / (TENSORS + ".partial")
     cloned = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    save_file(cloned, partial, metadata={"step": str(numbers["step"])})
+    save_file(cloned, partial, metadata={"step": str(numbers["step"]), "numbers": written})
     partial.replace(folder / TENSORS)
     partial = folder / (NUMBERS + ".partial")
-    partial.write_text(json.dumps(numbers))
+    partial.write_text(written)
     partial.replace(folder / NUMBERS)
 
 
@@ -30,7 +32,10 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """What save_state wrote, or None where there is nothing to resume from."""
     if not (folder / TENSORS).is_file() or not (folder / NUMBERS).is_file():
         return None
-    return load_file(folder / TENSORS), json.loads((folder / NUMBERS).read_text())
+    with safe_open(folder / TENSORS, framework="pt") as file:
+        metadata: dict[str, str] = file.metadata() or {}
+    numbers = metadata.get("numbers") or (folder / NUMBERS).read_text()
+    return load_file(folder / TENSORS), json.loads(numbers)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:

@@ -17,6 +17,8 @@ from trainer.fine_tuning import start_from
 from trainer.loop import train_stages
 from trainer.methods import TRAINERS
 from trainer.presets import PRESETS
+from trainer.shares import ShareError
+from trainer.team import Team, joined, local_size
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train; 0 when done or out of minutes, 2 when the words are wrong."""
+    with joined() as team:
+        if not team.is_first:
+            logging.getLogger().setLevel(logging.ERROR)  # the first says it all
+        return _run(args, team)
+
+
+def _run(args: argparse.Namespace, team: Team) -> int:
     try:
         if args.preset not in PRESETS:
             raise ConfigError(f"There is no preset {args.preset!r}: {', '.join(PRESETS)}")
@@ -61,17 +70,27 @@ def run(args: argparse.Namespace) -> int:
         _check_folder(args.out, resume=args.resume)
         args.out.mkdir(parents=True, exist_ok=True)
         log.info("Reading %s and encoding its captions", ", ".join(map(str, args.data)))
-        stages = TRAINERS[training.method](training, args.data, args.out)
+        with team.one_after_another():
+            stages = TRAINERS[training.method](training, args.data, args.out)
         if args.init is not None and not args.resume:
             start_from(stages, args.init)
     except (ConfigError, CorpusError, TextEncoderError) as error:
         print(error, file=sys.stderr)
         return 2
-    partial = args.out / "config.json.partial"
-    partial.write_text(resolved + "\n")
-    partial.replace(args.out / "config.json")
-    torch.set_num_threads(_available_cores())
-    told = train_stages(stages, training.loop, args.out, resume=args.resume, minutes=args.minutes)
+    if team.is_first:
+        partial = args.out / "config.json.partial"
+        partial.write_text(resolved + "\n")
+        partial.replace(args.out / "config.json")
+    torch.set_num_threads(max(1, _available_cores() // local_size()))
+    try:
+        told = train_stages(
+            stages, training.loop, args.out, resume=args.resume, minutes=args.minutes, team=team
+        )
+    except ShareError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if not team.is_first:
+        return 0
     for name, figures in told.items():
         print(f"{name}: " + ", ".join(f"{k} {v:.4f}" for k, v in figures.items()))
     if (args.out / "best.safetensors").is_file():
