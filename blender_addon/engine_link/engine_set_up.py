@@ -230,6 +230,8 @@ def _to_make(plan: SetUpPlan) -> make_environment.Plan:
         text_encoder_sha256=packages.TEXT_ENCODER_SHA256,
         packages_folder=str(folder) if folder is not None else None,
         least_free_mb=plan.sizes.disk + (0 if plan.is_local else plan.sizes.download),
+        detector=packages.DETECTOR,
+        detector_files=packages.DETECTOR_FILES,
     )
 
 

