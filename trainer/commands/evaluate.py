@@ -34,7 +34,7 @@ from trainer.evaluation.evaluate import (
     prepare_real,
     sample_split,
 )
-from trainer.evaluation.evaluator_network import SHIPPED, load_evaluator
+from trainer.evaluation.evaluator_network import SHIPPED, load_evaluator, load_halves
 from trainer.evaluation.metrics import Estimate
 from trainer.evaluation.novelty import WINDOW_FRAMES, Nearest, TrainingIndex
 
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     except (CheckpointError, CorpusError, TextEncoderError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
-    real = prepare_real(clips, evaluator)
+    real = prepare_real(clips, evaluator, load_halves())
     index = TrainingIndex(training) if training else None
     report: dict[str, Any] = {"note": NOTE, "evaluator": _about_evaluator(info)}
     report |= {"split": args.split, "num_clips": len(clips), "seeds": args.seeds}

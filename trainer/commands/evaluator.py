@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.networks.text_encoder import TextEncoderError
 from trainer.data.corpus import CorpusError, load_corpus
-from trainer.evaluation.evaluator_network import SHIPPED, Evaluator, EvaluatorConfig
+from trainer.evaluation.evaluator_network import PARTS, SHIPPED, Evaluator, EvaluatorConfig
 from trainer.evaluation.train_evaluator import (
     REQUIRED_TOP3,
     EvaluatorTraining,
@@ -31,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="corpus folders")
     parser.add_argument("--out", type=Path, default=SHIPPED, help="file to write")
     parser.add_argument("--minutes", type=float, default=10.0, help="time for training")
+    parser.add_argument(
+        "--part", choices=PARTS, default="whole", help="of the body, for FID-U and FID-L"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
@@ -45,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         training = EvaluatorTraining(minutes=args.minutes, seed=args.seed)
         clips = {split: load_corpus(args.data, split) for split in ("train", "val", "test")}
         evaluator = train_evaluator(
-            clips["train"], clips["val"], training, EvaluatorConfig(), _report
+            clips["train"], clips["val"], training, EvaluatorConfig(part=args.part), _report
         )
     except (CorpusError, TextEncoderError, ValueError) as error:
         return _refuse(str(error))

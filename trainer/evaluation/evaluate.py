@@ -7,7 +7,7 @@ all of them once. Sets are compared in the evaluator's space, quality is measure
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -31,6 +31,8 @@ BATCH_SIZE = 16
 FLOOR_SPLITS = 20  # random halves of the real clips
 ROWS: tuple[tuple[str, str], ...] = (  # key, and how it is called in the table
     ("fid", "FID (lower is nearer)"),
+    ("fid_upper", "  of the upper body, FID-U"),
+    ("fid_lower", "  of the lower body, FID-L"),
     ("kid", "KID x 100 (lower is nearer)"),
     ("r_precision_1", "R-precision top 1"),
     ("r_precision_2", "R-precision top 2"),
@@ -59,17 +61,27 @@ class RealClips:
     motion_embeddings: Array
     caption_embeddings: Array
     hits: NDArray[np.bool_]  # (clips, captions) right by action
+    halves: Mapping[str, tuple[Evaluator, Array]]  # "upper", "lower": evaluator, motion embeddings
 
 
-def prepare_real(clips: Sequence[Clip], evaluator: Evaluator) -> RealClips:
-    """Choose a caption per clip and embed both. The caption depends on the clip's place only."""
+def prepare_real(
+    clips: Sequence[Clip],
+    evaluator: Evaluator,
+    halves: Mapping[str, Evaluator] | None = None,
+) -> RealClips:
+    """Choose a caption per clip and embed both. The caption depends on the clip's place only.
+
+    With evaluators of body halves, by the name of the half, their FIDs are measured too.
+    """
     captions = [clip.captions[i % len(clip.captions)] for i, clip in enumerate(clips)]
+    joints = [clip.joints for clip in clips]
     return RealClips(
         clips=tuple(clips),
         captions=tuple(captions),
-        motion_embeddings=evaluator.embed_motions([clip.joints for clip in clips]),
+        motion_embeddings=evaluator.embed_motions(joints),
         caption_embeddings=evaluator.embed_captions(captions),
         hits=hit_matrix(clips, captions),
+        halves={name: (half, half.embed_motions(joints)) for name, half in (halves or {}).items()},
     )
 
 
@@ -132,13 +144,18 @@ def measure_floor(real: RealClips, *, seed: int = 0) -> dict[str, Estimate]:
     member = np.array([families.index(clip.clip_id.removeprefix("M")) for clip in real.clips])
     frechet: list[float] = []
     kernel: list[float] = []
+    of_halves: dict[str, list[float]] = {name: [] for name in real.halves}
     for _ in range(FLOOR_SPLITS):
         chosen = generator.permutation(len(families))[: len(families) // 2]
         is_first = np.isin(member, chosen)
         first, second = real.motion_embeddings[is_first], real.motion_embeddings[~is_first]
         frechet.append(metrics.frechet_distance(first, second))
         kernel.append(100 * metrics.kernel_distance(first, second))
-    return {"fid": metrics.over_repeats(frechet), "kid": metrics.over_repeats(kernel)}
+        for name, (_, embeddings) in real.halves.items():
+            distance = metrics.frechet_distance(embeddings[is_first], embeddings[~is_first])
+            of_halves[name].append(distance)
+    figures = {"fid": metrics.over_repeats(frechet), "kid": metrics.over_repeats(kernel)}
+    return figures | {f"fid_{n}": metrics.over_repeats(v) for n, v in of_halves.items()}
 
 
 def measure_samples(
@@ -154,6 +171,10 @@ def measure_samples(
     figures["fid"] = metrics.over_repeats(
         [metrics.frechet_distance(reference, e) for e in embeddings]
     )
+    for name, (half, true) in real.halves.items():
+        figures[f"fid_{name}"] = metrics.over_repeats(
+            [metrics.frechet_distance(true, half.embed_motions(motions)) for motions in samples]
+        )
     kernel = [100 * metrics.kernel_distance(reference, e) for e in embeddings]
     figures["kid"] = _kernel_estimate(kernel, reference, embeddings[0])
     distances = [metrics.mm_distance(real.caption_embeddings, e).mean() for e in embeddings]

@@ -25,11 +25,14 @@ from torch.nn import functional as F
 
 from engine.checkpoint import CheckpointError, CheckpointInfo, load_checkpoint
 from engine.motion.representation import Representation, estimate_heading
+from engine.motion.skeleton import PELVIS
 from engine.networks.text_encoder import WIDTH as TEXT_WIDTH
 from engine.networks.text_encoder import TextFeatures, encode_text
 
 METHOD = "evaluator"
 SHIPPED = Path(__file__).with_name("evaluator.safetensors")
+PARTS = ("whole", "upper", "lower")
+LEG_JOINTS = (1, 2, 4, 5, 7, 8, 10, 11)
 MAX_FRAMES = 196  # 9.8 s: the longest clip of the corpora, HumanML3D's limit
 REPRESENTATION = Representation(
     "evaluator",
@@ -46,8 +49,11 @@ class EvaluatorConfig:
     num_layers: int = 3
     num_heads: int = 4
     dropout: float = 0.15
+    part: str = "whole"  # of the body: what of a motion is seen; see part_mask
 
     def __post_init__(self) -> None:
+        if self.part not in PARTS:
+            raise ValueError(f"part is {self.part!r}, needs one of {', '.join(PARTS)}")
         if self.width % self.num_heads:
             raise ValueError(f"width is {self.width}, needs a multiple of {self.num_heads}")
 
@@ -118,6 +124,7 @@ class Evaluator(nn.Module):
 
     mean: Tensor
     std: Tensor
+    kept: Tensor
 
     def __init__(self, config: EvaluatorConfig) -> None:
         super().__init__()
@@ -127,10 +134,11 @@ class Evaluator(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
         self.register_buffer("mean", torch.zeros(REPRESENTATION.num_features))
         self.register_buffer("std", torch.ones(REPRESENTATION.num_features))
+        self.register_buffer("kept", part_mask(config.part), persistent=False)
 
     def encode_motions(self, features: Tensor, mask: Tensor) -> Tensor:
         """features (B, T, F) not normalised, mask (B, T): (B, E)."""
-        return self.motion((features - self.mean) / self.std, mask)
+        return self.motion((features - self.mean) / self.std * self.kept, mask)
 
     @torch.inference_mode()
     def embed_motions(
@@ -147,6 +155,25 @@ class Evaluator(nn.Module):
     def embed_captions(self, captions: Sequence[str]) -> NDArray[np.float64]:
         """Embed captions: (N, E)."""
         return self.caption(encode_text(list(captions))).double().numpy()
+
+
+def part_mask(part: str) -> Tensor:
+    """1 for the features (F,) that belong to a part of the body, else 0.
+
+    The lower body has the root's numbers, and positions and velocities of the legs and of the root;
+    all else is the upper body's.
+
+    Source: CrossDiff, ECCV 2024, section 4.2 (FID-L and FID-U).
+    """
+    if part == "whole":
+        return torch.ones(REPRESENTATION.num_features)
+    is_leg = torch.zeros(22)
+    is_leg[list(LEG_JOINTS)] = 1.0
+    of_velocities = is_leg.clone()
+    of_velocities[PELVIS] = 1.0
+    root = torch.ones(4)
+    lower = torch.cat((root, is_leg[1:].repeat_interleave(3), of_velocities.repeat_interleave(3)))
+    return lower if part == "lower" else 1.0 - lower
 
 
 def motion_features(joints: NDArray[np.float32]) -> Tensor:
@@ -181,7 +208,13 @@ def load_evaluator(path: Path = SHIPPED) -> tuple[Evaluator, CheckpointInfo]:
     return evaluator.eval(), info
 
 
-def config_values(config: EvaluatorConfig) -> dict[str, float]:
+def load_halves() -> dict[str, Evaluator]:
+    """The evaluators of the upper and the lower body that ship, by name; none that isn't there."""
+    files = {part: SHIPPED.with_name(f"evaluator-{part}.safetensors") for part in PARTS[1:]}
+    return {part: load_evaluator(path)[0] for part, path in files.items() if path.is_file()}
+
+
+def config_values(config: EvaluatorConfig) -> dict[str, float | str]:
     """The configuration as JSON values."""
     return asdict(config)
 

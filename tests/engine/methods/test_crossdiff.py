@@ -47,7 +47,7 @@ def checkpoint(tmp_path: Path) -> Path:
     model = config.build()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.08)
-    tensors = {f"model.{name}": tensor for name, tensor in model.named_parameters()}
+    tensors: dict[str, torch.Tensor] = {f"model.{n}": p for n, p in model.named_parameters()}
     rest = torch.tensor(SMPL_22.rest_joints()).float() + torch.tensor((0, SMPL_22.root_height(), 0))
     mean = ROOT_LOCAL.encode(rest.repeat(2, 1, 1), torch.zeros(2))[0]
     tensors["statistics.mean"], tensors["statistics.std"] = mean, torch.full((137,), 0.02)

@@ -1,0 +1,313 @@
+"""What do 2D views give a text-to-motion model? The table of CrossDiff's claims in our setting.
+
+    python scripts/experiment_crossdiff.py list
+    python scripts/experiment_crossdiff.py train NAME ... --data CORPUS --runs RUNS
+    python scripts/experiment_crossdiff.py evaluate [NAME ...] --data CORPUS --runs RUNS
+    python scripts/experiment_crossdiff.py sheet NAME ... --data CORPUS --runs RUNS --out PNG
+    python scripts/experiment_crossdiff.py show
+
+Every row is a run of the same network, data and number of steps; `list` prints what each changes,
+as `scripts/train_away.py train` reads it. Evaluation is apart from training and goes over the runs
+that are there; finished rows stand in trainer/results/crossdiff.json and are not made again. Rows
+named after kicks have none in 3D: they are never seen, seen as views, or met at the end as wild
+footage.
+
+Source: CrossDiff, ECCV 2024, tables 1 and 3, figure 6.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from engine.methods import load_method  # noqa: E402 - the path must be set before
+from engine.methods.base import Prompt, SampleOptions  # noqa: E402
+from engine.methods.crossdiff import CrossDiff  # noqa: E402
+from engine.networks import text_encoder  # noqa: E402
+from trainer.data.actions import actions_of  # noqa: E402
+from trainer.data.augmentation import clip_actions  # noqa: E402
+from trainer.data.corpus import load_corpus  # noqa: E402
+from trainer.evaluation.drawing import Strip, draw_sheet  # noqa: E402
+from trainer.evaluation.evaluate import (  # noqa: E402
+    RealClips,
+    measure_floor,
+    measure_real,
+    measure_samples,
+    prepare_real,
+    sample_split,
+)
+from trainer.evaluation.evaluator_network import (  # noqa: E402
+    Evaluator,
+    load_evaluator,
+    load_halves,
+)
+from trainer.experiments import (  # noqa: E402
+    RESULTS,
+    ExperimentError,
+    Row,
+    add_row,
+    read_rows,
+    train_row,
+)
+
+TABLE = RESULTS / "crossdiff.json"
+PRESET = "crossdiff-row"
+NUM_STEPS = 5_000
+ALPHAS = (0.0, 0.3, 0.6, 1.0)
+MIXED = "full"  # the row that mixtures are sampled from
+SPACE_ALONE = ("weights.flat_solid=0", "weights.solid_flat=0", "weights.flat_flat=0")
+HALF = "data.solid_share=0.5"
+NO_KICKS = "data.held_out=kick"
+ROWS: dict[str, tuple[str, ...]] = {
+    "space": SPACE_ALONE,
+    "full": (),
+    "half": (HALF, *SPACE_ALONE),
+    "half-and-views": (HALF, "data.flat_share=1"),
+    "apart": ("model.unified.has_shared=false",),
+    "one-view": ("data.num_views=1",),
+    "tie": ("weights.tie=0.1",),
+    "half-tie": (HALF, "data.flat_share=1", "weights.tie=0.3"),
+    "kicks-never": (NO_KICKS,),
+    "kicks-as-views": (NO_KICKS, "data.flat_share=1"),
+    "kicks-as-views-tie": (NO_KICKS, "data.flat_share=1", "weights.tie=0.3"),
+    "kicks-wild": (NO_KICKS, "data.flat_share=1", "wild_stage=0.3"),
+}
+AGAIN = ("space", "full", "half", "half-and-views", "tie", "apart")  # with a second seed
+KICKS = (
+    "a person kicks",
+    "a person kicks with the right leg",
+    "a person kicks with the left leg",
+    "someone kicks a ball",
+    "a person does a front kick",
+    "a person performs a high kick",
+    "a fighter kicks with the right foot",
+    "someone kicks something in front of them",
+)
+KICK_FRAMES = 60
+SHOWN = (
+    ("fid", "FID"),
+    ("fid_upper", "FID-U"),
+    ("fid_lower", "FID-L"),
+    ("r_precision_1", "R top 1"),
+    ("r_precision_3", "R top 3"),
+    ("mm_distance", "MM-dist"),
+    ("diversity", "Diversity"),
+)
+
+
+def settings_of(name: str) -> list[str]:
+    """The --set values of a row; a name that ends in -1 has the second seed."""
+    base = name.removesuffix("-1")
+    if base not in ROWS or (name != base and base not in AGAIN):
+        raise ExperimentError(f"There is no row {name!r}: {', '.join(all_names())}")
+    seed = [f"loop.seed={int(name != base)}"]
+    return [*seed, f"loop.num_steps={NUM_STEPS}", *ROWS[base]]
+
+
+def all_names() -> list[str]:
+    """Every row that is trained."""
+    return [*ROWS, *(f"{name}-1" for name in AGAIN)]
+
+
+def main() -> int:
+    """Read the words and do what they say."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("verb", choices=("list", "train", "evaluate", "sheet", "show"))
+    parser.add_argument("names", nargs="*", help="rows; none: all")
+    parser.add_argument("--data", type=Path, nargs="+", default=[])
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "crossdiff")
+    parser.add_argument("--table", type=Path, default=TABLE)
+    parser.add_argument("--seeds", type=int, default=2, help="times each caption is sampled")
+    parser.add_argument("--jobs", type=int, default=1, help="rows evaluated side by side")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--text-encoder", type=Path, help="folder, where it isn't installed")
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "crossdiff.png")
+    args = parser.parse_args()
+    try:
+        if args.verb == "list":
+            for name in args.names or all_names():
+                words = " ".join(f"--set {setting}" for setting in settings_of(name))
+                print(f'"{name} = {PRESET} {words}"')
+        elif args.verb == "train":
+            for name in args.names or all_names():
+                options = [word for s in settings_of(name) for word in ("--set", s)]
+                train_row(name, PRESET, args.data, args.runs, options)
+        elif args.verb == "evaluate":
+            evaluate(args)
+        elif args.verb == "sheet":
+            sheet(args)
+        if args.verb in ("evaluate", "show"):
+            show(read_rows(args.table))
+    except ExperimentError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+@dataclass(frozen=True)
+class Task:
+    """One row of the table to be evaluated."""
+
+    name: str
+    checkpoint: Path
+    alpha: float | None
+    data: tuple[Path, ...]
+    seeds: int
+    device: str
+    text_encoder: Path | None
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Make the rows whose runs are there and that aren't in the table."""
+    found = {row["name"] for row in read_rows(args.table)}
+    tasks: list[Task] = []
+    for name in args.names or all_names():
+        mixtures = ALPHAS if name == MIXED else ()
+        for alpha in (None, *mixtures):
+            title = name if alpha is None else f"{name}-alpha-{alpha:g}"
+            checkpoint = args.runs / name / "best.safetensors"
+            if title not in found and checkpoint.is_file():
+                shared = (tuple(args.data), args.seeds, args.device, args.text_encoder)
+                tasks.append(Task(title, checkpoint, alpha, *shared))
+    if "real" not in found and tasks:
+        add_row(args.table, measure_reference(tasks[0]))
+    with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
+        for row in pool.map(measure, tasks):
+            add_row(args.table, row)
+            print(row["name"], flush=True)
+
+
+def measure_reference(task: Task) -> Row:
+    """The row of the real clips, with one half of them against the other."""
+    evaluator, real = _judges(task)
+    kicks = [
+        clip.joints
+        for split in ("train", "test")
+        for clip in load_corpus(task.data, split)
+        if "kick" in clip_actions(clip)
+    ]
+    return {
+        "name": "real",
+        "figures": _plain(measure_real(real) | measure_floor(real)),
+        "kick": kick_figures(kicks, evaluator, real),
+    }
+
+
+def measure(task: Task) -> Row:
+    """One row: figures over the test split, and how far kicks are kicks."""
+    torch.set_num_threads(1)
+    evaluator, real = _judges(task)
+    method = _method(task.checkpoint, task.device)
+    method = method if task.alpha is None else method.mixed(task.alpha)
+    samples = [sample_split(method, real, seed, lambda: None) for seed in range(task.seeds)]
+    training = method.info.training
+    return {
+        "name": task.name,
+        "figures": _plain(measure_samples(real, samples, evaluator)),
+        "kick": kick_figures(_kicks(method, task.seeds), evaluator, real),
+        "million_parameters": sum(p.numel() for p in method.network.parameters()) / 1e6,
+        "steps": training["step"],
+        "stage": training["stage"],
+        "seed": training["seed"],
+        "datasets": training["datasets"],
+        "validation": training["validation"],
+        "num_samples": sum(map(len, samples)),
+        "model_hash": method.info.model_hash,
+    }
+
+
+def kick_figures(
+    motions: list[np.ndarray], evaluator: Evaluator, real: RealClips
+) -> dict[str, float]:
+    """How often a motion's nearest test caption names a kick, and how high its feet come.
+
+    A caption that names a kick is never further than one of another action if the evaluator takes
+    the motion for a kick. Heights are of the higher foot over the floor, the highest frame, metres.
+    """
+    embeddings = evaluator.embed_motions(motions)
+    gaps = np.linalg.norm(embeddings[:, None] - real.caption_embeddings[None], axis=-1)
+    is_kick = np.array(["kick" in actions_of(caption) for caption in real.captions])
+    if not is_kick.any():
+        raise ExperimentError("No caption of the test split names a kick")
+    rank = (gaps < gaps[:, is_kick].min(1, keepdims=True)).sum(1)
+    heights = [float(joints[:, (10, 11), 1].max()) for joints in motions]
+    return {
+        "nearest": float((rank == 0).mean()),
+        "among_3": float((rank < 3).mean()),
+        "distance": float(gaps[:, is_kick].min(1).mean()),
+        "foot_height": float(np.mean(heights)),
+        "high_share": float((np.array(heights) > 0.4).mean()),
+    }
+
+
+def sheet(args: argparse.Namespace) -> None:
+    """Draw kicks of the named rows under each other."""
+    strips: list[Strip] = []
+    for name in args.names:
+        method = _method(args.runs / name / "best.safetensors", args.device)
+        for prompt, joints in zip(KICKS[1:4], _kicks(method, 1)[1:4], strict=True):
+            strips.append(Strip(title=f"{name}: {prompt}", joints=joints))
+    draw_sheet(args.out, strips)
+    print(args.out)
+
+
+def show(rows: list[Row]) -> None:
+    """Print the table."""
+    table = Table(title=f"CrossDiff, {NUM_STEPS:,} steps a row, test split")
+    table.add_column("row", no_wrap=True)
+    for _, title in SHOWN:
+        table.add_column(title, justify="right")
+    for title in ("kick nearest", "foot m"):
+        table.add_column(title, justify="right")
+    for row in rows:
+        figures = row["figures"]
+        cells = [f"{figures[key]['value']:.3f}" if key in figures else "" for key, _ in SHOWN]
+        kick = row["kick"]
+        table.add_row(row["name"], *cells, f"{kick['nearest']:.2f}", f"{kick['foot_height']:.2f}")
+    Console(width=140).print(table)
+
+
+def _judges(task: Task) -> tuple[Evaluator, RealClips]:
+    if task.text_encoder is not None:
+        folder = task.text_encoder
+        text_encoder.find_weights = lambda: folder
+    evaluator, _ = load_evaluator()
+    return evaluator, prepare_real(load_corpus(task.data, "test"), evaluator, load_halves())
+
+
+def _method(checkpoint: Path, device: str) -> CrossDiff:
+    if not checkpoint.is_file():
+        raise ExperimentError(f"There is no run {checkpoint}")
+    method = load_method(checkpoint, torch.device(device))
+    assert isinstance(method, CrossDiff)
+    return method
+
+
+def _kicks(method: CrossDiff, seeds: int) -> list[np.ndarray]:
+    pairs = [(Prompt(text), seed) for seed in range(seeds) for text in KICKS]
+    options = [SampleOptions(num_frames=KICK_FRAMES, seed=100 + seed) for _, seed in pairs]
+    motions = method.run_batch([prompt for prompt, _ in pairs], options, lambda step, of: None)
+    return [motion.joints().float().cpu().numpy() for motion in motions]
+
+
+def _plain(figures: dict[str, Any]) -> dict[str, dict[str, float]]:
+    return {name: asdict(estimate) for name, estimate in figures.items()}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
