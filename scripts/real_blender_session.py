@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder for the screenshots")
     parser.add_argument("--session", choices=sorted(SESSIONS), default="first_form")
     parser.add_argument("--blender", default=BLENDER, help=f"command (default: {BLENDER})")
-    parser.add_argument("--prompt", default="a person walks forward, then waves")
+    parser.add_argument("--prompt", default="a person walks forward and waves")
     parser.add_argument("--models", type=Path, help="folder with more models")
     parser.add_argument("--engine-python", type=Path, help="the engine's Python (default: .venv)")
     return parser

@@ -182,9 +182,11 @@ def has_cycles(action: bpy.types.Action) -> bool:
 def _model_name(provenance: dict[str, Any]) -> str:
     """The model that made a motion, by its hash, else by its name, else the default one."""
     models = session.models()
-    same = [one.name for one in models if one.model_hash == provenance.get("model_hash")]
     name = str(provenance.get("model", ""))
-    return next(iter(same), name if not models or name in [one.name for one in models] else "")
+    same = [one.name for one in models if one.model_hash == provenance.get("model_hash")]
+    if same and name not in same:
+        return same[0]
+    return name if not models or name in [one.name for one in models] else ""
 
 
 def _selected_strip(animation: bpy.types.AnimData) -> bpy.types.NlaStrip | None:

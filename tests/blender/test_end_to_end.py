@@ -20,7 +20,7 @@ from blender_addon.engine_link import session
 from blender_addon.engine_link.jobs import JobState
 from blender_addon.engine_link.process import EngineCommand
 from blender_addon.engine_link.session import EngineState
-from blender_addon.scene import pump
+from blender_addon.scene import action_writer, pump, takes
 from blender_addon.scene.action_writer import PROVENANCE_KEY
 from blender_addon.scripting import GenerateError, generate, start_engine
 from blender_addon.ui import operators, preferences
@@ -112,6 +112,31 @@ def test_cancel_in_the_middle(armature: bpy.types.Object, engine: EngineCommand)
     poll_until(lambda: job.state.is_end)
     assert job.state is JobState.CANCELLED
     assert armature.animation_data is None
+
+
+def test_candidates_of_one_job(armature: bpy.types.Object, engine: EngineCommand) -> None:
+    settings = bpy.context.scene.motion
+    settings.seconds, settings.count, settings.seed = 1.0, 4, 20
+    assert bpy.ops.motion.generate() == {"FINISHED"}
+    assert pump.wait(TIMEOUT_S)
+    (job,) = session.jobs
+    assert (job.state, job.num_written) == (JobState.DONE, 4), job.message
+    take = takes.take_of(armature)
+    assert take is not None
+    assert [takes.provenance_of(one)["seed"] for one in take.candidates] == [20, 21, 22, 23]
+    assert bpy.ops.motion.show_candidate(number=3) == {"FINISHED"}
+    assert bpy.ops.motion.accept() == {"FINISHED"}
+    (kept,) = bpy.data.actions
+    assert bpy.ops.motion.regenerate() == {"FINISHED"}
+    assert pump.wait(TIMEOUT_S)
+    again = armature.animation_data.action
+    assert again != kept
+    assert keys_of(again) == keys_of(kept)
+
+
+def keys_of(action: bpy.types.Action) -> list[list[tuple[float, float]]]:
+    curves = action_writer.curves_of(action).fcurves
+    return [[tuple(point.co) for point in curve.keyframe_points] for curve in curves]
 
 
 def test_stopping_the_engine_from_the_panel(

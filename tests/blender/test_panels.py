@@ -5,6 +5,7 @@ Background Blender draws nothing, so a layout that writes down what it is told s
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,9 @@ import pytest
 
 from blender_addon import protocol
 from blender_addon.engine_link import session
+from blender_addon.engine_link.engine_environment import EngineFacts, EnvironmentState
+from blender_addon.engine_link.engine_set_up import SetUpPhase
+from blender_addon.engine_link.engine_view import EngineSource, EngineView
 from blender_addon.engine_link.jobs import Job, JobState
 from blender_addon.engine_link.session import EngineState
 from blender_addon.ui import panels, panels_jobs
@@ -119,6 +123,33 @@ def test_a_lost_engine_says_why_in_lines_that_fit(monkeypatch: pytest.MonkeyPatc
     assert "Start Again" in told
     assert "killed by signal 9" in " ".join(told)
     assert sum(len(line) for line in told[2:]) >= len(why) - 4
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (EnvironmentState.MISSING, "No engine is set up yet"),
+        (EnvironmentState.HALF, "was interrupted"),
+        (EnvironmentState.BROKEN, "is gone"),
+    ],
+)
+def test_without_an_engine_the_way_to_one_is_offered(
+    state: EnvironmentState, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = EngineView(
+        source=EngineSource.ENVIRONMENT,
+        path=Path("/nowhere"),
+        is_there=False,
+        state=state,
+        facts=EngineFacts(),
+    )
+    monkeypatch.setattr(session, "engine_view", view)
+    told = draw(panels.MOTION_PT_engine)
+    assert words in " ".join(told)
+    assert "Set Up Engine…" in told
+    assert "Start" not in told
+    monkeypatch.setattr(session.set_up, "phase", SetUpPhase.RUNNING)
+    assert "Cancel Set-Up" in draw(panels.MOTION_PT_engine)
 
 
 def test_the_request_with_and_without_an_armature() -> None:

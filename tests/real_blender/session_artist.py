@@ -129,7 +129,8 @@ def _start_engine() -> window.Script:
 def _type_prompt() -> window.Script:
     """Click into the field, type, press Enter; the field offers what the model knows."""
     settings = bpy.context.scene.motion
-    before = settings.prompt
+    settings.prompt = before = "what was there before"
+    yield 0.5
     sidebar = window.region(window.area(), "UI")
     for row in (6.8, 6.4, 7.2):  # of the field, which is the first of the second panel
         y = sidebar.y + sidebar.height - row * ROW
