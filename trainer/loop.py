@@ -158,12 +158,18 @@ def train_stage(
                 state_tensors |= _dropout_states(team)
                 numbers: dict[str, Any] = {"stage": stage.name, "step": step, "best": best}
                 numbers |= {"mean_loss": mean_loss, "waiting": stage.batches.waiting()}
-                if team.is_first:
-                    save_state(folder, state_tensors, numbers)
+                _write(team, folder, state_tensors, numbers)
             if is_over:
                 log.info("Stopped after %.1f minutes at step %d; --resume goes on", minutes, step)
                 break
     return figures
+
+
+def _write(
+    team: Team, folder: Path, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]
+) -> None:
+    if team.is_first:
+        save_state(folder, tensors, numbers)
 
 
 def _named(player: Player, terms: LossTerms) -> dict[str, float]:

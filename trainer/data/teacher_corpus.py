@@ -36,6 +36,7 @@ from torch import Tensor
 from engine.motion.camera import Camera
 from engine.motion.ray_projection import Sight
 from trainer.data.corpus import CorpusError
+from trainer.data.layouts import lifted
 
 CLIPS, INDEX, PARTS = "clips.npz", "index.jsonl", "parts"
 _UNITS = {"teacher": 1024.0, "truth": 2048.0, "points": 4096.0}
@@ -132,14 +133,16 @@ def load_teacher_clips(folders: Sequence[Path], split: str) -> list[TeacherClip]
     Raises:
         CorpusError: a folder holds none, or no clip is left.
     """
-    clips = [clip for folder in folders for clip in _load_folder(folder) if _is_in(clip, split)]
+    clips = [clip for folder in folders for clip in _load_split(folder, split)]
     if not clips:
         raise CorpusError(f"No clip in split {split!r} of {', '.join(map(str, folders))}")
     return clips
 
 
-def _is_in(clip: TeacherClip, split: str) -> bool:
-    return clip.row["split"] == split
+def _load_split(folder: Path, split: str) -> list[TeacherClip]:
+    if lifted.is_lifted(folder):  # motions that others have lifted
+        return lifted.read_teacher_clips(folder, split)
+    return [clip for clip in _load_folder(folder) if clip.row["split"] == split]
 
 
 def _load_folder(folder: Path) -> list[TeacherClip]:

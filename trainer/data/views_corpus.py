@@ -15,7 +15,7 @@ Image units are those of engine.motion.camera: half the longer side, y down.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,37 @@ def write_views(
     return len(rows)
 
 
+def copy_views(
+    views: Mapping[str, Iterable[View]], folder: Path, report: Callable[[], object] = lambda: None
+) -> int:
+    """Write views that were read from another layout, by split; returns how many."""
+    (folder / "views").mkdir(parents=True, exist_ok=True)
+    rows: list[str] = []
+    for split, members in views.items():
+        names: list[str] = []
+        for view in members:
+            camera = view.camera
+            arrays = {
+                "keypoints": view.keypoints,
+                "rotation": camera.rotation,
+                "translation": camera.translation,
+                "focal_length": camera.focal_length,
+                "principal_point": camera.principal_point,
+                "extent": view.extent,
+                "fps": torch.tensor(view.fps),
+            }
+            if view.joints is not None:
+                arrays["joints"] = view.joints
+            _save_view(folder / "views" / f"{view.view_id}.npz", arrays)
+            names.append(view.view_id)
+            row = {**view.row, "id": view.view_id, "split": split, "captions": list(view.captions)}
+            rows.append(json.dumps(row))
+            report()
+        _write_text(folder / f"{split}.txt", "".join(f"{name}\n" for name in names))
+    _write_text(folder / "index.jsonl", "".join(f"{row}\n" for row in rows))
+    return len(rows)
+
+
 def read_views(folder: Path, split: str) -> Iterator[View]:
     """The clips of a split; one that can't be read is named, left out and counted.
 
@@ -103,7 +134,11 @@ def read_views(folder: Path, split: str) -> Iterator[View]:
     """
     index = folder / "index.jsonl"
     if not (folder / f"{split}.txt").is_file() or not index.is_file():
-        raise CorpusError(f"{folder} is no corpus of views: it needs index.jsonl and {split}.txt")
+        found = sorted(other.stem for other in folder.glob("*.txt")) or ["none"]
+        raise CorpusError(
+            f"{folder} is no corpus of views: it needs index.jsonl and {split}.txt (lists found: "
+            f"{', '.join(found)})"
+        )
     try:
         rows = {row["id"]: row for row in map(json.loads, index.read_text().splitlines())}
     except READ_ERRORS as error:
@@ -154,6 +189,10 @@ def _write_view(path: Path, seen: Seen, joints: Tensor | None) -> None:
     }
     if joints is not None:
         arrays["joints"] = joints
+    _save_view(path, arrays)
+
+
+def _save_view(path: Path, arrays: Mapping[str, Tensor]) -> None:
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as stream:
         named: dict[str, Any] = {n: a.float().numpy() for n, a in arrays.items()}

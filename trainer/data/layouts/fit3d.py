@@ -148,7 +148,7 @@ def read_views(folder: Path, split: str, models: BodyModels | None) -> Iterator[
                 camera=camera,
                 extent=torch.ones(2),
                 joints=joints,
-                row={**row, "split": split, "clip": take.name, "camera": "calibrated"},
+                row={**row, "split": split, "clip": take.name, "camera": "given"},
             )
     left_out.tell(len(takes))
 

@@ -29,6 +29,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -36,6 +37,8 @@ from numpy.typing import NDArray
 
 from engine.motion.camera import Camera
 from engine.motion.keypoint_layout import OBSERVED_JOINTS
+from engine.motion.ray_projection import canonical_turn
+from engine.motion.representation import estimate_heading
 from trainer.data.clip import (
     FPS,
     MIN_FRAMES,
@@ -50,6 +53,9 @@ from trainer.data.clip import (
 from trainer.data.layouts.captions import read_captions
 from trainer.data.layouts.humanml3d import captioned_parts, joints_of_features, read_split
 from trainer.data.uniform_skeleton import measure_source, to_uniform_skeleton
+
+if TYPE_CHECKING:
+    from trainer.data.teacher_corpus import TeacherClip
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +128,39 @@ def read_views(folder: Path, split: str, *, fitted_cameras: bool = False) -> Ite
         middle = float(np.median(errors))
         level = logging.WARNING if middle > _FAR_OFF else logging.INFO
         log.log(level, "%s: lifted joints are seen %.4f from the keypoints", folder, middle)
+
+
+def read_teacher_clips(folder: Path, split: str) -> list[TeacherClip]:
+    """The clips of a split as VideoMDM learns from them; estimated cameras are those of pnp/.
+
+    Raises:
+        CorpusError: there is no such split, or no lifted motion.
+    """
+    # it packs what `trainer prepare teacher` has lifted, and so imports this package
+    from trainer.data.teacher_corpus import TeacherClip
+
+    fitted: dict[str, View] = {}
+    if (folder / "cameras" / "pnp").is_dir():
+        fitted = {view.view_id: view for view in read_views(folder, split, fitted_cameras=True)}
+    clips: list[TeacherClip] = []
+    for view in read_views(folder, split):
+        assert view.teacher is not None
+        # a part of a clip starts at the origin too, and its cameras move with it
+        turn, shift = canonical_turn(view.teacher, estimate_heading(view.teacher))
+        clips.append(
+            TeacherClip(
+                clip_id=view.view_id,
+                captions=view.captions,
+                teacher=view.teacher @ turn.mT + shift,
+                truth=None,
+                plane_points=view.keypoints[..., :2],
+                confidence=view.keypoints[..., 2],
+                given=view.camera.in_moved_world(turn, shift),
+                estimated=fitted.get(view.view_id, view).camera.in_moved_world(turn, shift),
+                row={**view.row, "split": split},
+            )
+        )
+    return clips
 
 
 def read_camera(numbers: NDArray[np.float32]) -> tuple[Camera, bool]:
