@@ -23,7 +23,7 @@ from engine.motion.ray_projection import NEAR, Sight, encode_frames, onto_rays
 from engine.motion.representation import DecodedMotion, Representation, estimate_heading
 
 DERIVED = ("joint_velocities", "foot_contacts")  # what no position depends on
-_STILL = 3  # frames over which joints are averaged before they are asked whether they stand
+_STEADY = 3  # frames over which corrections are averaged before feet are asked whether they stand
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,8 @@ def ray_target(
     weights = weights * (depth > NEAR)
     faced = decoded.heading.float() if heading == "own" else estimate_heading(moved)
     features = encode_frames(representation, moved, faced)
-    steady = encode_frames(representation, _averaged(moved), faced)
+    # jitter of keypoints is no step
+    steady = encode_frames(representation, joints + _averaged(moved - joints), faced)
     part = representation.part("foot_contacts")
     features[..., part] = steady[..., part]
     return Target(features=features, weights=feature_mask(weights, representation))
@@ -110,8 +111,8 @@ def alignment_loss(
     return total / count.clamp(min=1e-6)
 
 
-def _averaged(joints: Tensor) -> Tensor:
-    """Joints (B, T, 22, 3), each the mean of the frames around: jitter of keypoints is no step."""
-    rows = joints.flatten(2).transpose(1, 2)  # (B, 66, T)
-    padded = functional.pad(rows, (_STILL // 2, _STILL // 2), mode="replicate")
-    return functional.avg_pool1d(padded, _STILL, 1).transpose(1, 2).reshape(joints.shape)
+def _averaged(points: Tensor) -> Tensor:
+    """Points (B, T, 22, 3), each the mean of the frames around."""
+    rows = points.flatten(2).transpose(1, 2)  # (B, 66, T)
+    padded = functional.pad(rows, (_STEADY // 2, _STEADY // 2), mode="replicate")
+    return functional.avg_pool1d(padded, _STEADY, 1).transpose(1, 2).reshape(points.shape)
