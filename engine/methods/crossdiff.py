@@ -32,28 +32,31 @@ from engine.methods.base import (
     SampleOptions,
     VideoClip,
 )
+from engine.methods.prompted import (
+    Script,
+    far_warnings,
+    motion_of_features,
+    numbered,
+    provenance_of,
+)
 from engine.motion import rotations as rot
 from engine.motion.camera_fit import fit_root_translation
-from engine.motion.foot_lock import lock_feet, place_on_floor
 from engine.motion.footage import view_points
 from engine.motion.keypoint_layout import keypoints_of_pose
 from engine.motion.kinematics import local_to_global
 from engine.motion.lifting import Lift, Observation, motion_of_lift, observe, refine
-from engine.motion.loops import middle_round
 from engine.motion.motion import Motion
 from engine.motion.orientation_fit import fit_camera_turn
 from engine.motion.pose_solve import solve_local_rotations
-from engine.motion.representation import HUMANML3D, ROOT_LOCAL, DecodedMotion, Representation
+from engine.motion.representation import HUMANML3D, ROOT_LOCAL, Representation
 from engine.motion.representation_2d import FOUR_AZIMUTHS, VIEW
 from engine.motion.skeleton import HEAD
 from engine.networks.root_and_pose import RootAndPose, RootAndPoseConfig
 from engine.networks.text_encoder import WIDTH, TextFeatures, encode_text
 from engine.networks.two_domain import FLAT, SOLID, TwoDomainConfig, TwoDomainDenoiser
 
-MIN_FRAMES = 20  # a shorter motion is cut out of one of this length
 REPRESENTATIONS = {r.name: r for r in (ROOT_LOCAL, HUMANML3D)}
 NETWORKS = ("unified", "published")
-_FAR_COSINE = 0.45  # below this similarity to every learned caption a prompt is called far
 _EXPECTED_ERROR = 0.08  # metres, of a lifted joint
 _BONES = 13
 
@@ -197,19 +200,27 @@ class CrossDiff:
                 text, scripts, seeds, num_steps=steps, guidance_scale=scale, report=report
             )
             motions = [
-                self._motion(clip, wanted) for clip, wanted in zip(features, options, strict=True)
+                motion_of_features(clip, wanted, self.config.solid, self.info)
+                for clip, wanted in zip(features, options, strict=True)
             ]
-        first = 0
-        finished: list[Motion] = []
-        for motion, script, pair in zip(
-            motions, scripts, zip(conditions, options, strict=True), strict=True
-        ):
-            told = text.sentence[first : first + len(script.prompts)]
-            first += len(script.prompts)
-            provenance = self._provenance(*pair, steps, scale)
-            warnings = (*motion.warnings, *self._warnings(told))
-            finished.append(replace(motion, provenance=provenance, warnings=warnings))
-        return finished
+        extra = {} if self._alpha is None else {"mixture": self._alpha}
+        return [
+            replace(
+                motion,
+                provenance={
+                    **provenance_of(condition, wanted, (steps, scale), self.info),
+                    **extra,
+                },
+                warnings=far_warnings(
+                    text.sentence[script.first_text :][: len(script.prompts)],
+                    self._known,
+                    self.info,
+                ),
+            )
+            for motion, condition, wanted, script in zip(
+                motions, conditions, options, numbered(scripts), strict=True
+            )
+        ]
 
     def sample(
         self,
@@ -227,7 +238,7 @@ class CrossDiff:
         lengths = [sum(script.part_frames) for script in scripts]
         plans = [plan_windows(script.part_frames, loop=script.loop) for script in scripts]
         windows = WindowBatch(lengths, plans)
-        firsts = [sum(len(s.prompts) for s in scripts[:row]) for row in range(len(scripts))]
+        firsts = [script.first_text for script in numbered(scripts)]
         rows = torch.tensor([firsts[row] + window.prompt for row, window in windows.pairs])
         said = _on_device(text[rows], self._device)
         draws = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -387,25 +398,6 @@ class CrossDiff:
     def _restored(self, features: Tensor, domain: str) -> Tensor:
         return features * self._std[domain] + self._mean[domain]
 
-    def _motion(self, features: Tensor, options: SampleOptions) -> Motion:
-        """Features (T, F) as a motion: rotations solved, feet locked, on the floor."""
-        solid = self.config.solid
-        if not options.loop:
-            return self._solved(solid.decode(features[: options.num_frames]))
-        turn = -2.0 * features[:, solid.part("root_heading_rate")].sum()
-        rounds = self._solved(solid.decode(features.repeat(3, 1)))
-        return middle_round(rounds, len(features), turn)
-
-    def _solved(self, decoded: DecodedMotion) -> Motion:
-        motion = Motion(
-            fps=self.info.fps,
-            skeleton=self.info.skeleton,
-            root_translation=decoded.joints[:, 0],
-            local_rotations=solve_local_rotations(decoded.joints, self.info.skeleton),
-            contacts=torch.zeros_like(decoded.contacts),
-        )
-        return lock_feet(place_on_floor(motion), contact_probabilities=decoded.contacts.clamp(0, 1))
-
     def _steps_and_guidance(self, options: SampleOptions) -> tuple[int, float]:
         steps = options.num_steps or int(self.info.sampling["num_steps"])
         scale = options.guidance_scale
@@ -417,81 +409,6 @@ class CrossDiff:
             "model_hash": self.info.model_hash,
             "licence": self.info.licence,
         }
-
-    def _provenance(
-        self,
-        condition: Prompt | PromptSequence,
-        options: SampleOptions,
-        num_steps: int,
-        guidance_scale: float,
-    ) -> dict[str, object]:
-        """What is needed to make the motion again."""
-        provenance: dict[str, object] = {
-            "prompt": condition.text,
-            "seed": options.seed,
-            "num_frames": options.num_frames,
-            "num_steps": num_steps,
-            "guidance_scale": guidance_scale,
-            **self._signature(),
-        }
-        if options.loop:
-            provenance["loop"] = True
-        if self._alpha is not None:
-            provenance["mixture"] = self._alpha
-        if isinstance(condition, PromptSequence):
-            provenance["prompts"] = [
-                {"prompt": prompt.text, "num_frames": frames}
-                for prompt, frames in zip(condition.prompts, condition.num_frames, strict=True)
-            ]
-        return provenance
-
-    def _warnings(self, sentences: Tensor) -> tuple[str, ...]:
-        """A warning for each of the sentence vectors (N, 384) that is far from all captions."""
-        captions = self.info.extra.get("captions")
-        if self._known is None or not captions:
-            return ()
-        nearest = (self._known @ sentences.T).max(0)
-        return tuple(
-            "The prompt is far from everything that this model has learned, so the motion may not "
-            f'follow it. The nearest it knows: "{captions[int(row)]}"'
-            for value, row in zip(nearest.values, nearest.indices, strict=True)
-            if float(value) < _FAR_COSINE
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Script:
-    """What one motion is sampled from: prompts and how long each lasts."""
-
-    prompts: tuple[str, ...]
-    part_frames: tuple[int, ...]
-    loop: bool = False
-
-    @classmethod
-    def of(cls, condition: Prompt | PromptSequence, options: SampleOptions) -> Script:
-        """Lengths as they are sampled: never shorter than what was learned, a loop one period.
-
-        Raises:
-            RequestError: a loop is too short, or the parts don't sum up to the motion.
-        """
-        period = options.num_frames - options.loop
-        if options.loop and period < MIN_FRAMES:
-            raise RequestError(
-                f"A loop of {options.num_frames} frames is too short, "
-                f"needs {MIN_FRAMES + 1} or more"
-            )
-        if isinstance(condition, Prompt):
-            frames = (max(MIN_FRAMES, period),)
-            return cls(prompts=(condition.text,), part_frames=frames, loop=options.loop)
-        if sum(condition.num_frames) != options.num_frames:
-            raise RequestError(
-                f"The prompts last {sum(condition.num_frames)} frames together, the motion "
-                f"{options.num_frames}"
-            )
-        *others, last = condition.num_frames
-        last += max(0, MIN_FRAMES - period) - options.loop
-        prompts = tuple(prompt.text for prompt in condition.prompts)
-        return cls(prompts=prompts, part_frames=(*others, last), loop=options.loop)
 
 
 def _check_mixture(scripts: Sequence[Script]) -> None:

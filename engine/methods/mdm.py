@@ -27,16 +27,17 @@ from engine.methods.base import (
     SampleOptions,
     VideoClip,
 )
-from engine.motion.foot_lock import lock_feet, place_on_floor
-from engine.motion.loops import middle_round
+from engine.methods.prompted import (
+    Script,
+    far_warnings,
+    motion_of_features,
+    numbered,
+    provenance_of,
+)
 from engine.motion.motion import Motion
-from engine.motion.pose_solve import solve_local_rotations
 from engine.motion.representation import ROOT_LOCAL
 from engine.networks.denoiser import Denoiser, DenoiserConfig
 from engine.networks.text_encoder import TextFeatures, encode_text
-
-MIN_FRAMES = 20  # a shorter motion is cut out of one of this length
-FAR_COSINE = 0.45  # below this similarity to every learned caption a prompt is called far
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,16 +125,21 @@ class Mdm:
             text = encode_text([prompt for script in scripts for prompt in script.prompts])
             features = self._sample(text, scripts, options, (steps, scale), report)
             motions = [
-                self._motion(clip, wanted) for clip, wanted in zip(features, options, strict=True)
+                motion_of_features(clip, wanted, ROOT_LOCAL, self.info)
+                for clip, wanted in zip(features, options, strict=True)
             ]
         return [
             replace(
                 motion,
-                provenance=self._provenance(condition, wanted, steps, scale),
-                warnings=self._warnings(text.sentence[script.first_text :][: len(script.prompts)]),
+                provenance=provenance_of(condition, wanted, (steps, scale), self.info),
+                warnings=far_warnings(
+                    text.sentence[script.first_text :][: len(script.prompts)],
+                    self._known,
+                    self.info,
+                ),
             )
             for motion, condition, wanted, script in zip(
-                motions, conditions, options, _numbered(scripts), strict=True
+                motions, conditions, options, numbered(scripts), strict=True
             )
         ]
 
@@ -166,7 +172,7 @@ class Mdm:
         lengths = [sum(script.part_frames) for script in scripts]
         plans = [plan_windows(script.part_frames, loop=script.loop) for script in scripts]
         windows = WindowBatch(lengths, plans)
-        first_texts = [script.first_text for script in _numbered(scripts)]
+        first_texts = [script.first_text for script in numbered(scripts)]
         row_text = TextFeatures(
             tokens=text.tokens.to(device),
             mask=text.mask.to(device),
@@ -189,116 +195,3 @@ class Mdm:
             return windows.join(with_prompt), windows.join(without)
 
         return classifier_free(denoise_pair, guidance_scale)
-
-    def _motion(self, features: Tensor, options: SampleOptions) -> Motion:
-        """Features (T, F) as a motion: rotations solved, feet locked, on the floor."""
-        if not options.loop:
-            return self._solved(features[: options.num_frames])
-        # Three rounds: the feet of the middle one know what comes before and after.
-        turn = -2.0 * features[:, ROOT_LOCAL.part("root_heading_rate")].sum()
-        return middle_round(self._solved(features.repeat(3, 1)), len(features), turn)
-
-    def _solved(self, features: Tensor) -> Motion:
-        decoded = ROOT_LOCAL.decode(features)
-        rotations = solve_local_rotations(decoded.joints, self.info.skeleton)
-        motion = Motion(
-            fps=self.info.fps,
-            skeleton=self.info.skeleton,
-            root_translation=decoded.joints[:, 0],
-            local_rotations=rotations,
-            contacts=torch.zeros_like(decoded.contacts),
-        )
-        # nothing in a prompt says how high the floor is: a motion that never comes down to it, or
-        # stays below, is moved to it as a whole
-        return lock_feet(place_on_floor(motion), contact_probabilities=decoded.contacts.clamp(0, 1))
-
-    def _provenance(
-        self,
-        condition: Prompt | PromptSequence,
-        options: SampleOptions,
-        num_steps: int,
-        guidance_scale: float,
-    ) -> dict[str, object]:
-        """What is needed to make the motion again."""
-        provenance: dict[str, object] = {
-            "prompt": condition.text,
-            "seed": options.seed,
-            "num_frames": options.num_frames,
-            "num_steps": num_steps,
-            "guidance_scale": guidance_scale,
-            "model": self.info.name,
-            "model_hash": self.info.model_hash,
-            "licence": self.info.licence,
-        }
-        if options.loop:
-            provenance["loop"] = True
-        if isinstance(condition, PromptSequence):
-            provenance["prompts"] = [
-                {"prompt": prompt.text, "num_frames": frames}
-                for prompt, frames in zip(condition.prompts, condition.num_frames, strict=True)
-            ]
-        return provenance
-
-    def _warnings(self, sentences: Tensor) -> tuple[str, ...]:
-        """A warning for each of the sentence vectors (N, 384) that is far from all captions."""
-        captions = self.info.extra.get("captions")
-        if self._known is None or not captions:
-            return ()
-        warnings: list[str] = []
-        for sentence in sentences:
-            best = torch.topk(self._known @ sentence, min(3, len(captions)))
-            if float(best.values[0]) < FAR_COSINE:
-                nearest = '", "'.join(captions[int(i)] for i in best.indices)
-                warnings.append(
-                    "The prompt is far from everything that this model has learned, so the motion "
-                    f'may not follow it. The nearest it knows: "{nearest}"'
-                )
-        return tuple(warnings)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Script:
-    """What one motion is sampled from."""
-
-    prompts: tuple[str, ...]
-    part_frames: tuple[int, ...]
-    loop: bool
-    first_text: int = 0  # where its prompts begin among those of the batch
-
-    @classmethod
-    def of(cls, condition: Prompt | PromptSequence, options: SampleOptions) -> Script:
-        """Lengths as they are sampled: never shorter than what was learned, a loop one period."""
-        period = options.num_frames - options.loop
-        if options.loop and period < MIN_FRAMES:
-            raise RequestError(
-                f"A loop of {options.num_frames} frames is too short, "
-                f"needs {MIN_FRAMES + 1} or more"
-            )
-        if isinstance(condition, Prompt):
-            return cls(
-                prompts=(condition.text,),
-                part_frames=(max(MIN_FRAMES, period),),
-                loop=options.loop,
-            )
-        if sum(condition.num_frames) != options.num_frames:
-            raise RequestError(
-                f"The prompts last {sum(condition.num_frames)} frames together, the motion "
-                f"{options.num_frames}"
-            )
-        *others, last = condition.num_frames
-        missing = max(0, MIN_FRAMES - period)
-        return cls(
-            prompts=tuple(prompt.text for prompt in condition.prompts),
-            part_frames=(*others, last - options.loop + missing),
-            loop=options.loop,
-        )
-
-
-def _numbered(scripts: Sequence[Script]) -> list[Script]:
-    """The scripts with the places of their prompts in the batch's text."""
-    numbered: list[Script] = []
-    first = 0
-    for script in scripts:
-        numbered.append(replace(script, first_text=first))
-        first += len(script.prompts)
-    return numbered

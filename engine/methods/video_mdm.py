@@ -17,7 +17,8 @@ from torch import Tensor
 from engine.diffusion.guidance import ray_guided
 from engine.diffusion.sampling import denoise_along
 from engine.methods.base import Prompt, Report, RequestError
-from engine.methods.mdm import MIN_FRAMES, Mdm, Script
+from engine.methods.mdm import Mdm
+from engine.methods.prompted import MIN_FRAMES, Script
 from engine.motion import rotations as rot
 from engine.motion.motion import Motion
 from engine.motion.pose_solve import solve_local_rotations

@@ -136,12 +136,11 @@ def bone_turns(points: Tensor) -> Tensor:
 
     A bone that points straight at the camera has no direction, and gives zeros.
     """
-    ends = list(range(1, 22))
-    bones = points[..., ends, :] - points[..., [_STARTS[end] for end in ends], :]
+    bones = points[..., 1:, :] - points[..., [_STARTS[end] for end in range(1, 22)], :]
     length = torch.linalg.vector_norm(bones, dim=-1, keepdim=True)
     bones = bones / length.clamp(min=1e-6)
     axis = bones.new_tensor((1.0, 0.0)).expand(*bones.shape[:-2], 1, 2)
-    before = torch.cat((bones, axis), dim=-2)[..., [_BEFORE[end] for end in ends], :]
+    before = torch.cat((bones, axis), dim=-2)[..., [_BEFORE[end] for end in range(1, 22)], :]
     cos = (before * bones).sum(-1)
     sin = before[..., 0] * bones[..., 1] - before[..., 1] * bones[..., 0]
     return torch.stack((cos, -sin), dim=-1)

@@ -137,7 +137,7 @@ def stages(training: CrossDiffTraining, folders: Sequence[Path], run: Path) -> l
     ordinary = num_solid if is_wild else len(examples)
     plans = [
         ("all-paths", sampler(ordinary, None), training.weights, 1.0),
-        ("space", sampler(ordinary, None), training.weights.later(), training.later_rate),
+        ("space", sampler(num_solid, None), training.weights.later(), training.later_rate),
     ]
     result: list[Stage] = []
     counts = _stage_steps(training)

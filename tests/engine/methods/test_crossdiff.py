@@ -20,7 +20,8 @@ from engine.methods.base import (
     SampleOptions,
     VideoClip,
 )
-from engine.methods.crossdiff import CrossDiff, CrossDiffConfig, Script
+from engine.methods.crossdiff import CrossDiff, CrossDiffConfig
+from engine.methods.prompted import Script
 from engine.motion.camera import Camera, units_to_pixels
 from engine.motion.representation import ROOT_LOCAL
 from engine.motion.representation_2d import VIEW
