@@ -5,12 +5,14 @@
     python scripts/experiment_crossdiff.py evaluate [NAME ...] --data CORPUS --runs RUNS
     python scripts/experiment_crossdiff.py sheet NAME ... --data CORPUS --runs RUNS --out PNG
     python scripts/experiment_crossdiff.py show
+    python scripts/experiment_crossdiff.py halves --data CORPUS --out FOLDER
 
 Every row is a run of the same network, data and number of steps; `list` prints what each changes,
 as `scripts/train_away.py train` reads it. Evaluation is apart from training and goes over the runs
 that are there; finished rows stand in trainer/results/crossdiff.json and are not made again. Rows
 named after kicks have none in 3D: they are never seen, seen as views, or met at the end as wild
-footage.
+footage. `halves` trains the evaluators of FID-U and FID-L that evaluation takes from
+trainer/evaluation.
 
 Source: CrossDiff, ECCV 2024, tables 1 and 3, figure 6.
 """
@@ -50,6 +52,7 @@ from trainer.evaluation.evaluate import (  # noqa: E402
     sample_split,
 )
 from trainer.evaluation.evaluator_network import (  # noqa: E402
+    PARTS,
     Evaluator,
     load_evaluator,
     load_halves,
@@ -127,13 +130,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("verb", choices=("list", "train", "evaluate", "sheet", "show"))
+    parser.add_argument("verb", choices=("list", "train", "evaluate", "sheet", "show", "halves"))
     parser.add_argument("names", nargs="*", help="rows; none: all")
     parser.add_argument("--data", type=Path, nargs="+", default=[])
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "crossdiff")
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--seeds", type=int, default=2, help="times each caption is sampled")
     parser.add_argument("--jobs", type=int, default=1, help="rows evaluated side by side")
+    parser.add_argument("--minutes", type=float, default=8.0, help="of an evaluator's training")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--text-encoder", type=Path, help="folder, where it isn't installed")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "crossdiff.png")
@@ -151,6 +155,8 @@ def main() -> int:
             evaluate(args)
         elif args.verb == "sheet":
             sheet(args)
+        elif args.verb == "halves":
+            halves(args)
         if args.verb in ("evaluate", "show"):
             show(read_rows(args.table))
     except ExperimentError as error:
@@ -255,6 +261,25 @@ def kick_figures(
     }
 
 
+def halves(args: argparse.Namespace) -> None:
+    """Train the evaluators of the upper and the lower body, side by side."""
+    words = ["--data", *map(str, args.data), "--minutes", str(args.minutes), "--overwrite"]
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        for part in PARTS[1:]:
+            out = str(args.out / f"evaluator-{part}")
+            own = ["evaluator", "--part", part, "--out", out, *words]
+            pool.submit(run_trainer, own, args.text_encoder)
+
+
+def run_trainer(words: list[str], encoder: Path | None) -> int:
+    """A verb of the trainer in this process."""
+    from trainer.__main__ import main as trainer_main
+
+    _use_encoder(encoder)
+    torch.set_num_threads(2)
+    return trainer_main(words)
+
+
 def sheet(args: argparse.Namespace) -> None:
     """Draw kicks of the named rows under each other."""
     strips: list[Strip] = []
@@ -282,10 +307,13 @@ def show(rows: list[Row]) -> None:
     Console(width=140).print(table)
 
 
-def _judges(task: Task) -> tuple[Evaluator, RealClips]:
-    if task.text_encoder is not None:
-        folder = task.text_encoder
+def _use_encoder(folder: Path | None) -> None:
+    if folder is not None:
         text_encoder.find_weights = lambda: folder
+
+
+def _judges(task: Task) -> tuple[Evaluator, RealClips]:
+    _use_encoder(task.text_encoder)
     evaluator, _ = load_evaluator()
     return evaluator, prepare_real(load_corpus(task.data, "test"), evaluator, load_halves())
 

@@ -41,7 +41,6 @@ from engine.methods.prompted import (
 )
 from engine.motion import rotations as rot
 from engine.motion.camera_fit import fit_root_translation
-from engine.motion.footage import view_points
 from engine.motion.keypoint_layout import keypoints_of_pose
 from engine.motion.kinematics import local_to_global
 from engine.motion.lifting import Lift, Observation, motion_of_lift, observe, refine
@@ -50,6 +49,7 @@ from engine.motion.orientation_fit import fit_camera_turn
 from engine.motion.pose_solve import solve_local_rotations
 from engine.motion.representation import HUMANML3D, ROOT_LOCAL, Representation
 from engine.motion.representation_2d import FOUR_AZIMUTHS, VIEW
+from engine.motion.seen_points import view_points
 from engine.motion.skeleton import HEAD
 from engine.networks.root_and_pose import RootAndPose, RootAndPoseConfig
 from engine.networks.text_encoder import WIDTH, TextFeatures, encode_text

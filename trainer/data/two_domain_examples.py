@@ -15,9 +15,9 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from engine.motion.footage import shown_points, view_points
 from engine.motion.representation import Representation, estimate_heading, rotate_by_heading
 from engine.motion.representation_2d import FOUR_AZIMUTHS, VIEW, see
+from engine.motion.seen_points import shown_points, view_points
 from engine.networks.text_encoder import TextFeatures
 from trainer.data.augmentation import MAX_FRAMES, clip_actions
 from trainer.data.corpus import Clip

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from engine.motion import skeleton as sk
-from engine.motion.footage import body_scale, completed, shown_points, view_points
 from engine.motion.representation_2d import (
     FOUR_AZIMUTHS,
     UNITS_PER_METRE,
@@ -18,6 +17,7 @@ from engine.motion.representation_2d import (
     see,
     view_camera,
 )
+from engine.motion.seen_points import body_scale, completed, shown_points, view_points
 from engine.motion.skeleton import SMPL_22
 
 
