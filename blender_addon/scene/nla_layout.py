@@ -55,6 +55,10 @@ def push_down_as_it_is(armature: bpy.types.Object) -> None:
     action = animation.action if animation is not None else None
     if action is None:
         return
+    curves = curves_of(action)
+    if curves is None or not len(curves.fcurves):
+        animation.action = None
+        return
     slot = animation.action_slot if IS_LAYERED else None
     has_others = any(track.strips for track in animation.nla_tracks)
     begin = int(np.floor(action.frame_range[0]))

@@ -79,7 +79,7 @@ def lost_candidates() -> list[bpy.types.Action]:
     marked = [action for action in bpy.data.actions if MARK in action]
     if not marked:
         return []
-    lost = [one for one in marked if str(_mark(one).get("armature")) not in bpy.data.objects]
+    lost = [one for one in marked if not _is_there(str(_mark(one).get("armature")))]
     shown = {
         _mark(placed.animation_data.action).get("take")
         for placed in bpy.data.objects
@@ -210,6 +210,12 @@ def _parsed(text: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return parsed if isinstance(parsed, dict) else {}
+
+
+def _is_there(name: str) -> bool:
+    """Whether an object is in a scene; deleted ones may stay in the file, pointed at."""
+    found = bpy.data.objects.get(name)
+    return found is not None and bool(found.users_scene)
 
 
 def _in_order(actions: list[bpy.types.Action]) -> list[bpy.types.Action]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import bpy
 from bpy.app.translations import pgettext_iface as iface_
 
@@ -14,6 +12,8 @@ from ..engine_link.engine_set_up import SetUpPhase
 from ..engine_link.engine_view import EngineSource
 from ..engine_link.session import EngineState
 from . import preferences, prompts, request
+from .jobs_layout import draw_latest
+from .text_layout import draw_text, width_of
 
 _STATE_TEXTS = {
     EngineState.STOPPED: ("Engine is off", "RADIOBUT_OFF"),
@@ -28,7 +28,6 @@ _SET_UP_TEXTS = {
     EnvironmentState.HALF: "The engine's set-up was interrupted",
     EnvironmentState.BROKEN: "The Python of the engine is gone",
 }
-_PIXELS_PER_LETTER = 7.0
 _NARROW = 220.0  # pixels of a sidebar at UI scale 1 in which labels beside fields leave no room
 
 
@@ -93,6 +92,7 @@ class MOTION_PT_request(SidebarPanel, bpy.types.Panel):
         if settings.count > 1:
             text = iface_("Generate {} Candidates").format(settings.count)
         row.operator("motion.generate", text=text, icon="PLAY", translate=False)
+        draw_latest(layout, context)
 
 
 class MOTION_PT_quality(SidebarPanel, bpy.types.Panel):
@@ -245,23 +245,3 @@ def _draw_target(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
         return
     words = iface_("{}, frames {} to {}").format(armature.name, begin, end)
     draw_text(layout, context, words, icon="ARMATURE_DATA")
-
-
-def width_of(context: bpy.types.Context) -> float:
-    """Width of the region at UI scale 1, in pixels."""
-    scale = context.preferences.system.ui_scale
-    return context.region.width / scale if context.region is not None else 200.0
-
-
-def draw_text(
-    layout: bpy.types.UILayout, context: bpy.types.Context, text: str, *, icon: str = "NONE"
-) -> None:
-    """A text, translated, over as many lines as the sidebar's width needs."""
-    column = layout.column(align=True)
-    column.scale_y = 0.8
-    letters = int((width_of(context) - (40 if icon == "NONE" else 62)) / _PIXELS_PER_LETTER)
-    for number, line in enumerate(textwrap.wrap(iface_(text), max(20, letters))):
-        if icon == "NONE":
-            column.label(text=line, translate=False)
-        else:
-            column.label(text=line, icon="BLANK1" if number else icon, translate=False)

@@ -17,7 +17,7 @@ from blender_addon.engine_link import session
 from blender_addon.engine_link.engine_environment import EngineFacts, EnvironmentState
 from blender_addon.engine_link.engine_set_up import SetUpPhase
 from blender_addon.engine_link.engine_view import EngineSource, EngineView
-from blender_addon.engine_link.jobs import Job, JobState
+from blender_addon.engine_link.jobs import Job, JobState, JobTable
 from blender_addon.engine_link.session import EngineState
 from blender_addon.ui import panels, panels_jobs
 
@@ -172,6 +172,24 @@ def test_jobs_in_every_state(state: JobState, monkeypatch: pytest.MonkeyPatch) -
     assert "Far from what was learned" in told
     assert ("Something went wrong" in told) == (state is JobState.FAILED)
     assert "and 2 older" in told
+
+
+def test_progress_and_failure_stand_below_the_button(
+    mannequin: bpy.types.Object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = JobTable()
+    job = Job(armature_name="Rig", start_frame=1, prompt="a person walks", job_id="a")
+    table.add(job)
+    monkeypatch.setattr(session, "jobs", table)
+    job.advance(10, 100, 0.0)
+    job.advance(20, 100, 1.0)
+    assert "20%, 8 s left" in draw(panels.MOTION_PT_request)
+    job.fail("No memory", code="out_of_memory")
+    told = draw(panels.MOTION_PT_request)
+    assert "No memory" in told
+    assert "Copy Details" in told
+    table.remove_ended()
+    assert "Copy Details" not in draw(panels.MOTION_PT_request)
 
 
 def test_models_are_listed_with_the_default_first(monkeypatch: pytest.MonkeyPatch) -> None:

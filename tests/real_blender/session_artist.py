@@ -51,6 +51,7 @@ def script() -> window.Script:
     keys = _keys(bpy.data.actions[name])
     yield from _save_and_open()
     yield from _regenerate(name, keys)
+    yield from _large_letters()
     print(watch.report(), flush=True)
     assert not watch.over_limit(), f"held the main thread too long: {watch.over_limit()}"
     print("SESSION PASSED", flush=True)
@@ -263,6 +264,17 @@ def _regenerate(name: str, keys: dict) -> window.Script:
     yield 1.5
     shoot("16-regenerated")
     print("regenerated:", len(keys), "curves, the same keys", flush=True)
+
+
+def _large_letters() -> window.Script:
+    """The same on a display of high resolution: nothing is cut off."""
+    bpy.context.scene.motion.count = 8
+    _press("motion.vary")
+    yield from _wait_for_jobs()
+    bpy.context.preferences.view.ui_scale = 1.5
+    yield 2.0
+    shoot("17-large-letters")
+    bpy.context.preferences.view.ui_scale = 1.0
 
 
 def _window() -> bpy.types.Window:
