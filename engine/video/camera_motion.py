@@ -88,9 +88,8 @@ class CameraMotion:
             return None
         if self._before.shape != here.shape or len(self._points) < 8:
             return None
-        found, status, _ = cv2.calcOpticalFlowPyrLK(
-            self._before, here, self._points[:, None], np.empty((0, 1, 2), np.float32)
-        )
+        flow: Any = cv2.calcOpticalFlowPyrLK
+        found, status, _ = flow(self._before, here, self._points[:, None], None)
         kept = status.reshape(-1) == 1
         points, keys = found.reshape(-1, 2)[kept], self._key_points[kept]
         if len(points) < 8:

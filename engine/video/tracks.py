@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +37,8 @@ _DOUBLE = 0.12  # sizes: nearer than that are two sightings of one body
 _MAX_JUMP = 0.5  # sizes that a body moves between frames, at most
 _MAX_GROWTH = 1.6  # of a body between frames
 _MIN_FOUND = 0.7  # presence of somebody new
-_MIN_PRESENCE = 0.9  # median presence of a stretch that counts
-_MIN_SECONDS = 0.25  # of a stretch that counts
+_MIN_PRESENCE = 0.9  # mean presence of a stretch that counts
+_MIN_SECONDS = 0.3  # of a stretch that counts
 _MAX_GAP_SECONDS = 4.0  # through which somebody is found again
 _MAX_COST = 1.0  # of joining two stretches
 _MAX_SHARED = 0.6  # of somebody new that may be in front of or behind somebody known
@@ -88,6 +88,13 @@ class Person:
         """Heights in pixels, added over frames: who is large and stays."""
         return float(sum(_height(points) for points in self.keypoints))
 
+    def scaled(self, scale: float) -> Person:
+        """The same in a picture that is `scale` times as large."""
+        if scale == 1.0:
+            return self
+        keypoints = self.keypoints * np.array((scale, scale, 1.0), dtype=np.float32)
+        return replace(self, keypoints=keypoints)
+
     def dense(self, num_frames: int) -> Floats:
         """Keypoints (num_frames, K, 3), zeros where the person isn't seen."""
         result = np.zeros((num_frames, *self.keypoints.shape[1:]), dtype=np.float32)
@@ -130,7 +137,7 @@ class Tracker:
         stretches = [
             stretch
             for stretch in (*self._ended, *self._live)
-            if len(stretch.keypoints) >= least and np.median(stretch.presences) >= _MIN_PRESENCE
+            if len(stretch.keypoints) >= least and np.mean(stretch.presences) >= _MIN_PRESENCE
         ]
         chains = _join(sorted(stretches, key=lambda one: one.start), self._fps)
         return sorted((_person(chain) for chain in chains), key=_order)

@@ -1,0 +1,150 @@
+"""A part of a video watched: who is in it, where their keypoints are, how the camera turns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.video.camera_motion import CameraMotion
+from engine.video.frames import Span, VideoError, VideoInfo, VideoReader
+from engine.video.keypoints import KeypointDetector
+from engine.video.tracks import Person, Tracker
+
+Report = Callable[[int, int], None]
+
+_COMMON_RATES = (23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0, 120.0, 240.0)
+MOST_FPS, LEAST_FPS = 60.0, 15.0  # of keypoints on an even clock
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footage:
+    """What was seen in a span of a video."""
+
+    info: VideoInfo
+    span: Span
+    times: NDArray[np.float64]  # (N,) seconds of the frames, from the video's first
+    people: tuple[Person, ...]  # in the order in which they appear
+    layout: str
+    camera: CameraMotion | None
+    warnings: tuple[str, ...]
+    seconds_taken: float
+    detector_share: float  # of the time taken
+
+    @property
+    def fps(self) -> float:
+        """The rate at which most frames follow each other, as an ordinary one if it is near."""
+        return frame_rate(self.times, self.info.fps)
+
+
+def watch(
+    path: Path,
+    span: Span,
+    detector: KeypointDetector,
+    report: Report,
+    *,
+    with_camera: bool = True,
+) -> Footage:
+    """Decode, find and follow everybody.
+
+    Args:
+        path: of the video.
+        span: which part of it.
+        detector: finds people.
+        report: is told of progress in frames after each of them; may raise to stop.
+        with_camera: whether the background is watched.
+
+    Raises:
+        VideoError: the video can't be read, or has no frame in the span.
+    """
+    began = time.perf_counter()
+    detecting = 0.0
+    times: list[float] = []
+    camera = CameraMotion() if with_camera else None
+    with VideoReader(path) as reader:
+        tracker = Tracker(detector, reader.info.fps)
+        expected = _expected(reader.info, span)
+        scale = 1.0
+        for frame in reader.frames(span):
+            report(len(times), max(expected, len(times) + 1))
+            started = time.perf_counter()
+            tracker.see(frame.image)
+            detecting += time.perf_counter() - started
+            if camera is not None:
+                camera.see(frame.image, tracker.seen_now())
+            times.append(frame.time)
+            scale = frame.scale
+        warnings = reader.warnings(span)
+        info = reader.info
+    if not times:
+        raise VideoError(
+            f"{path.name} has no frame from {span.start:g} s on"
+            + ("" if span.seconds is None else f" for {span.seconds:g} s")
+        )
+    taken = time.perf_counter() - began
+    return Footage(
+        info=info,
+        span=span,
+        times=np.array(times),
+        people=tuple(person.scaled(scale) for person in tracker.people()),
+        layout=detector.layout,
+        camera=camera,
+        warnings=warnings,
+        seconds_taken=taken,
+        detector_share=detecting / max(taken, 1e-9),
+    )
+
+
+def frame_rate(times: NDArray[np.float64], otherwise: float) -> float:
+    """Frames per second by the times of frames."""
+    if len(times) < 2:
+        return otherwise if 0 < otherwise < 1000 else 25.0
+    rate = 1.0 / max(float(np.median(np.diff(times))), 1e-3)
+    near = min(_COMMON_RATES, key=lambda one: abs(rate / one - 1))
+    return near if abs(rate / near - 1) < 0.002 else round(rate, 3)
+
+
+def clock_rate(fps: float) -> float:
+    """The rate of the result: the video's, or a part or multiple of it that serves motion."""
+    if fps > MOST_FPS * 1.01:
+        return fps / np.ceil(fps / MOST_FPS)
+    if fps < LEAST_FPS:
+        return fps * np.ceil(LEAST_FPS / fps)
+    return fps
+
+
+def on_clock(
+    values: NDArray[np.float32], times: NDArray[np.float64], clock: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Keypoints (N, K, 3) at times (N,), at the times of a clock (T,).
+
+    Between two frames that both have a keypoint it is in between; where only one has it, it counts
+    as long as that one is the nearer. A gap in the video stays one.
+    """
+    if len(times) == 1:
+        return np.repeat(values, len(clock), axis=0)
+    after = np.clip(np.searchsorted(times, clock), 1, len(times) - 1)
+    before = after - 1
+    gap = times[after] - times[before]
+    part = np.clip((clock - times[before]) / np.maximum(gap, 1e-9), 0.0, 1.0)[:, None, None]
+    first, second = values[before], values[after]
+    between = (1 - part) * first + part * second
+    between[..., 2] = np.minimum(first[..., 2], second[..., 2])
+    nearest = np.where(part < 0.5, first, second)
+    both = (first[..., 2:] > 0) & (second[..., 2:] > 0)
+    usual = float(np.median(np.diff(times)))
+    is_gap = (gap > max(4 * usual, 0.25))[:, None, None] & (part > 0) & (part < 1)
+    result = np.where(both & ~is_gap, between, np.where(is_gap, 0.0, nearest))
+    return result.astype(np.float32)
+
+
+def _expected(info: VideoInfo, span: Span) -> int:
+    """About how many frames there will be."""
+    seconds = (info.seconds or 0.0) - span.start
+    if span.seconds is not None:
+        seconds = min(seconds, span.seconds) if info.seconds else span.seconds
+    return max(1, round(seconds * info.fps))
