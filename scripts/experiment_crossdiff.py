@@ -86,7 +86,12 @@ ROWS: dict[str, tuple[str, ...]] = {
     "kicks-never": (NO_KICKS,),
     "kicks-as-views": (NO_KICKS, "data.flat_share=1"),
     "kicks-as-views-tie": (NO_KICKS, "data.flat_share=1", "weights.tie=0.3"),
-    "kicks-wild": (NO_KICKS, "data.flat_share=1", "wild_stage=0.3"),
+    "kicks-wild": (
+        NO_KICKS,
+        "data.flat_share=1",
+        "data.unknown_share=0.3",
+        "wild_stage=0.3",
+    ),
 }
 AGAIN = ("space", "full", "half", "half-and-views", "tie", "apart")  # with a second seed
 KICKS = (
@@ -265,10 +270,17 @@ def halves(args: argparse.Namespace) -> None:
     """Train the evaluators of the upper and the lower body, side by side."""
     words = ["--data", *map(str, args.data), "--minutes", str(args.minutes), "--overwrite"]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        for part in PARTS[1:]:
-            out = str(args.out / f"evaluator-{part}")
-            own = ["evaluator", "--part", part, "--out", out, *words]
-            pool.submit(run_trainer, own, args.text_encoder)
+        started = [
+            pool.submit(
+                run_trainer,
+                ["evaluator", "--part", part, "--out", str(args.out / f"evaluator-{part}"), *words],
+                args.text_encoder,
+            )
+            for part in PARTS[1:]
+        ]
+        for part, future in zip(PARTS[1:], started, strict=True):
+            if future.result() == 2:
+                raise ExperimentError(f"The evaluator of the {part} body wasn't trained")
 
 
 def run_trainer(words: list[str], encoder: Path | None) -> int:

@@ -17,8 +17,9 @@ def free(licence: str) -> CrossDiffTraining:
     return CrossDiffTraining(
         licence=licence,
         data=TwoDomainDataSettings(num_views=0, footage_share=0.35),
-        weights=CrossWeights(tie=0.1),
+        weights=CrossWeights(tie=0.1, kept=0.3),
         loop=LoopSettings(num_steps=16_000, decay_fraction=0.3, save_every=500),
+        lift_share=0.25,
     )
 
 
@@ -56,6 +57,7 @@ def published(licence: str) -> CrossDiffTraining:
         later_rate=0.1,
         weight_decay=0.0,
         noisiest_share=0.0,
+        lift_share=0.0,
         is_augmented=False,
         rewordings=0,
         text_noise=0.0,

@@ -84,6 +84,16 @@ class CrossWeights:
         return replace(self, flat_solid=self.wild_cross, solid_flat=self.wild_cross)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Draws:
+    """How batches are noised, and in which precision the network runs."""
+
+    noisiest_share: float  # of the batch drawn from the noisiest timesteps alone
+    lift_share: float  # of the batch as lifting meets it: clean, without words
+    text_noise: float  # added to the words' vectors, against their own length
+    precision: str
+
+
 class Objective:
     """x0 along the paths: training loss and held-out figures."""
 
@@ -94,12 +104,11 @@ class Objective:
         statistics: Mapping[str, Statistics],
         scored: tuple[Representation, CrossWeights],
         schedule: NoiseSchedule,
-        drawn: tuple[float, float, str],
+        draws: Draws,
     ) -> None:
-        """drawn: share of the noisiest timesteps, noise on texts, precision."""
         self._model, self._bank, self._schedule = model, bank, schedule
         self._representation, weights = scored
-        self._noisiest_share, self._text_noise, self._precision = drawn
+        self._draws = draws
         device = next(model.parameters()).device
         self._statistics = {domain: s.to(device) for domain, s in statistics.items()}
         self._weights, even = weights, weights.is_even
@@ -118,14 +127,14 @@ class Objective:
     ) -> dict[str, Tensor]:
         """The terms of one batch. A term that needs 3D leaves out clips without."""
         data = self._bank.gather(batch, generator, with_flat=weights.uses_flat)
-        timestep = draw_timesteps(
-            len(batch.rows),
-            0.0,
-            self._schedule.last,
-            self._noisiest_share,
-            generator,
-        )
-        text = blurred(batch.text, self._text_noise, generator)
+        count, draws = len(batch.rows), self._draws
+        timestep = draw_timesteps(count, 0.0, self._schedule.last, draws.noisiest_share, generator)
+        text = blurred(batch.text, draws.text_noise, generator)
+        if weights.uses_flat and (num_lifts := round(draws.lift_share * count)):
+            # at the end of the batch, where footage is
+            timestep[-num_lifts:] = 0.0
+            is_told = torch.arange(count, device=text.mask.device) < count - num_lifts
+            text = replace(text, mask=text.mask & is_told[:, None])
         x0 = self._predict(batch, data, timestep, text, weights, generator)
         terms: dict[str, Tensor] = {}
         for path, weight in weights.paths.items():
@@ -182,7 +191,7 @@ class Objective:
             noise = torch.randn(clean.shape, generator=generator).to(clean.device)
             noisy[domain] = self._schedule.add_noise(clean, noise, timestep)
         device = data.solid.device
-        with autocast(self._precision, device):
+        with autocast(self._draws.precision, device):
             x0: Paths = self._model(
                 noisy, timestep.to(device), text, batch.mask, data.view, tuple(domains)
             )

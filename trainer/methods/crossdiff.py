@@ -36,7 +36,7 @@ from trainer.data.two_domain_examples import (
 )
 from trainer.device import to_device, training_device
 from trainer.loop import LoopSettings
-from trainer.losses.two_domain import CrossWeights, Objective
+from trainer.losses.two_domain import CrossWeights, Draws, Objective
 from trainer.precision import PRECISIONS
 from trainer.stages import Player, Stage
 from trainer.wild_targets import WildSampler, lift_wild
@@ -63,6 +63,7 @@ class CrossDiffTraining:
     batch_size: int = 32
     prompt_dropout: float = 0.1
     noisiest_share: float = 0.4  # of the batch drawn from the noisiest timesteps alone
+    lift_share: float = 0.1  # of the batch that is clean and without words, as lifting meets it
     is_augmented: bool = True  # see trainer.data.augmentation
     rewordings: int = 4  # of each caption
     text_noise: float = 0.3  # added to its vectors, against their own length
@@ -74,8 +75,9 @@ class CrossDiffTraining:
         shares = (self.solid_stage, self.wild_stage)
         if min(shares) < 0 or sum(shares) >= 1:
             raise ValueError(f"solid_stage and wild_stage are {shares}, need 0 to below 1 together")
-        if not 0 <= self.prompt_dropout < 1 or not 0 <= self.wild_batch_share < 1:
-            raise ValueError("prompt_dropout and wild_batch_share need 0 to below 1")
+        for name in ("prompt_dropout", "wild_batch_share", "noisiest_share", "lift_share"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, needs 0 to below 1")
         if self.precision not in PRECISIONS:
             raise ValueError(
                 f"precision is {self.precision!r}, needs one of {', '.join(PRECISIONS)}"
@@ -116,7 +118,12 @@ def stages(training: CrossDiffTraining, folders: Sequence[Path], run: Path) -> l
         statistics,
         (representation, training.weights),
         cosine_schedule(training.model.num_timesteps),
-        (training.noisiest_share, training.text_noise, training.precision),
+        Draws(
+            noisiest_share=training.noisiest_share,
+            lift_share=training.lift_share,
+            text_noise=training.text_noise,
+            precision=training.precision,
+        ),
     )
     held_out = _held_out(load_corpus(folders, "val"), statistics, training, device)
     saver = _Saver(training, statistics, model, (texts, _captions([*solid, *flat])), folders, run)
