@@ -44,9 +44,9 @@ class TwoDomainConfig:
 
     solid_features: int = 137
     flat_features: int = 134
-    width: int = 176
+    width: int = 192  # heads of 48: a multiple of 8, as fast attention wants
     num_heads: int = 4
-    feedforward: int = 512
+    feedforward: int = 352
     private_layers: int = 2
     shared_layers: int = 4
     has_shared: bool = True  # otherwise each domain has such layers of its own
