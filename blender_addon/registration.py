@@ -127,6 +127,8 @@ def register() -> None:
     saved_mappings.refresh()
     bpy.types.VIEW3D_MT_armature_add.append(_draw_add_menu)
     bpy.app.handlers.load_pre.append(_before_load)
+    bpy.app.handlers.undo_post.append(_after_undo)
+    bpy.app.handlers.redo_post.append(_after_undo)
     cli.register()
     # Classes left registered at exit hang bpy 4.5 and crash 4.2, in a script as in a test.
     atexit.register(_unregister_at_exit)
@@ -141,6 +143,8 @@ def unregister() -> None:
     set_up_operators.stop()
     session.reset(wait_s=SHUTDOWN_WAIT_S)
     cli.unregister()
+    bpy.app.handlers.redo_post.remove(_after_undo)
+    bpy.app.handlers.undo_post.remove(_after_undo)
     bpy.app.handlers.load_pre.remove(_before_load)
     bpy.types.VIEW3D_MT_armature_add.remove(_draw_add_menu)
     del bpy.types.Object.motion_target_own
@@ -161,6 +165,12 @@ def _unregister_at_exit() -> None:
 def _before_load(*_: object) -> None:
     """Jobs belong to the file that they were started in: end them, and tell the engine."""
     pump.cancel_all("Another file was opened")
+
+
+@persistent
+def _after_undo(*_: object) -> None:
+    """Candidates may have come or gone, and their panel with them."""
+    pump.redraw_soon()
 
 
 def _draw_add_menu(menu: bpy.types.Menu, context: bpy.types.Context) -> None:

@@ -39,8 +39,15 @@ def start() -> None:
 
 def stop() -> None:
     """End polling, when the add-on is switched off."""
-    if bpy.app.timers.is_registered(poll):
-        bpy.app.timers.unregister(poll)
+    for timer in (poll, _redraw_sidebars):
+        if bpy.app.timers.is_registered(timer):
+            bpy.app.timers.unregister(timer)
+
+
+def redraw_soon() -> None:
+    """Draw the sidebars once more: panels find their places only after those above have changed."""
+    if not bpy.app.timers.is_registered(_redraw_sidebars):
+        bpy.app.timers.register(_redraw_sidebars, first_interval=ACTIVE_INTERVAL_S)
 
 
 def poll() -> float | None:
@@ -56,6 +63,7 @@ def poll() -> float | None:
     _push_undo()
     if _shown_state() != before:
         _redraw_sidebars()
+        redraw_soon()
     if session.is_busy():
         return ACTIVE_INTERVAL_S
     return IDLE_INTERVAL_S if session.state is EngineState.READY else None
@@ -136,6 +144,7 @@ def _shown_state() -> object:
 
 
 def _redraw_sidebars() -> None:
+    """Also a timer that runs once."""
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
             if area.type in ("VIEW_3D", "SEQUENCE_EDITOR"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bpy
 
 from ..rig.bone_match import RigError
-from ..scene import nla_layout, takes
+from ..scene import nla_layout, pump, takes
 from ..scene.action_writer import assign_action, check_writable
 from ..scene.takes import Take
 
@@ -84,6 +84,7 @@ class MOTION_OT_accept(_OnTake, bpy.types.Operator):
         if take is None:
             return {"CANCELLED"}
         settings, armature = context.scene.motion, context.object
+        pump.redraw_soon()
         former, slot, had_fake_user = takes.former_action(take)
         kept = takes.accept(armature, take)
         if settings.keep_as == "ACTION":
@@ -114,6 +115,7 @@ class MOTION_OT_reject(_OnTake, bpy.types.Operator):
         take = self.take(context)
         if take is None:
             return {"CANCELLED"}
+        pump.redraw_soon()
         takes.reject(context.object, take)
         return {"FINISHED"}
 

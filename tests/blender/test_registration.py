@@ -15,7 +15,13 @@ from blender_addon.ui import preferences, sequencer
 pytestmark = pytest.mark.blender
 
 
-TIMERS = (pump.poll, target._find_asked, sequencer._measure_asked, preferences.refresh_view)
+TIMERS = (
+    pump.poll,
+    pump._redraw_sidebars,
+    target._find_asked,
+    sequencer._measure_asked,
+    preferences.refresh_view,
+)
 
 
 def traces() -> dict[str, object]:
@@ -41,6 +47,7 @@ def test_twenty_times_on_and_off_leaves_nothing() -> None:
         blender_addon.register()
         target.known_target(armature)  # asks for a timer
         preferences.look_soon()
+        pump.redraw_soon()
         assert traces() != before
         blender_addon.unregister()
     assert traces() == before
