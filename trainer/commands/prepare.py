@@ -1,4 +1,4 @@
-"""`trainer prepare`: make training data: 2D keypoint clips of a motion corpus, teacher motions."""
+"""`trainer prepare`: make training data: 2D keypoint clips, teacher motions, shards."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import importlib
 KINDS = {
     "views": "2D keypoint clips of a corpus seen by virtual cameras",
     "teacher": "motions lifted from keypoint clips, to learn from 2D with",
+    "shards": "corpora in pieces, for those that are larger than memory",
 }
 
 

@@ -18,7 +18,7 @@ from engine.motion.representation import ROOT_LOCAL
 from engine.networks import text_encoder
 from engine.networks.denoiser import Denoiser
 from engine.networks.text_encoder import TextFeatures
-from trainer.data.corpus import FPS, Clip, load_corpus
+from trainer.data.corpus import FPS, Clip, CorpusError, load_corpus
 from trainer.data.examples import (
     Batch,
     Example,
@@ -31,13 +31,14 @@ from trainer.data.examples import (
     reworded,
 )
 from trainer.data.paraphrase import paraphrases, plain_captions
+from trainer.data.shards import ShardSampler, all_batches, is_shards, read_index
 from trainer.data.statistics import Statistics, measure_statistics
 from trainer.device import to_device, training_device
 from trainer.loop import LoopSettings
 from trainer.losses.motion_terms import feature_loss, feature_weights, path_loss, step_loss
 from trainer.low_noise import draw_timesteps
 from trainer.precision import PRECISIONS, autocast
-from trainer.stages import LossTerms, Player, Stage
+from trainer.stages import BatchSource, LossTerms, Player, Stage
 
 VALIDATION_TIMESTEPS = (4, 14, 24, 34, 44)
 
@@ -83,8 +84,41 @@ def stages(training: MdmTraining, folders: Sequence[Path], run: Path) -> list[St
     Raises:
         CorpusError: a folder isn't a corpus.
     """
-    generator = random.Random(training.loop.seed)
     torch.manual_seed(training.loop.seed)
+    data = _read_shards(training, folders) if is_shards(folders[0]) else _read(training, folders)
+    statistics, validation = data.statistics, data.validation
+    model = Denoiser(training.model.denoiser).to(training_device())
+    objective = MdmObjective(model, statistics, training)
+    player = Player(
+        name="denoiser",
+        module=model,
+        optimizer=make_optimizer(model, training),
+        loss=objective.loss,
+    )
+    store = MdmSaver(training, statistics, model, data.known, folders, run)
+    return [
+        Stage(
+            name="train",
+            players=(player,),
+            batches=data.batches,
+            validate=lambda: {"validation": objective.validate(validation)},
+            save=store.save,
+        )
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Data:
+    """What a run learns from."""
+
+    statistics: Statistics
+    batches: BatchSource
+    validation: list[Batch]
+    known: tuple[TextStore, list[str]]
+
+
+def _read(training: MdmTraining, folders: Sequence[Path]) -> _Data:
+    generator = random.Random(training.loop.seed)
     clips = load_corpus(folders, "train")
     held_out = load_corpus(folders, "val")
     statistics = measure_statistics([encode_clip(clip, ROOT_LOCAL) for clip in clips], ROOT_LOCAL)
@@ -97,25 +131,28 @@ def stages(training: MdmTraining, folders: Sequence[Path], run: Path) -> list[St
         batch_size=training.batch_size,
         prompt_dropout=training.prompt_dropout,
     )
-    validation = _validation_batches(held_out, statistics)
-    model = Denoiser(training.model.denoiser).to(training_device())
-    objective = MdmObjective(model, statistics, training)
-    player = Player(
-        name="denoiser",
-        module=model,
-        optimizer=make_optimizer(model, training),
-        loss=objective.loss,
+    return _Data(
+        statistics=statistics,
+        batches=sampler,
+        validation=_validation_batches(held_out, statistics),
+        known=(texts, own_captions(clips)),
     )
-    store = MdmSaver(training, statistics, model, (texts, own_captions(clips)), folders, run)
-    return [
-        Stage(
-            name="train",
-            players=(player,),
-            batches=sampler,
-            validate=lambda: {"validation": objective.validate(validation)},
-            save=store.save,
-        )
-    ]
+
+
+def _read_shards(training: MdmTraining, folders: Sequence[Path]) -> _Data:
+    """Shards stay on disk; their own rewordings and weights are used."""
+    if len(folders) != 1:
+        raise CorpusError(f"{folders[0]} holds shards, which are read one folder at a time")
+    index = read_index(folders[0])
+    sampler = ShardSampler(
+        index, batch_size=training.batch_size, prompt_dropout=training.prompt_dropout
+    )
+    return _Data(
+        statistics=index.statistics,
+        batches=sampler,
+        validation=all_batches(index, "val"),
+        known=(TextStore(index.captions), index.captions),
+    )
 
 
 def make_examples(

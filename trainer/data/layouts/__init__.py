@@ -27,6 +27,7 @@ class Layout:
     name: str
     needs: str  # what a folder must have, for who has named the wrong one
     fits: Callable[[Path], bool]
+    holds: str = "keypoints"  # where there are no clips
     clips: Callable[[Path, str, bool], list[Clip]] | None = None
     views: Callable[[Path, str], Iterator[View]] | None = None
 
@@ -48,6 +49,12 @@ LAYOUTS = (
         needs="views/, index.jsonl, train.txt",
         fits=_is_views,
         views=_own_views,
+    ),
+    Layout(
+        name="shards of `trainer prepare`",
+        needs="shards.json",
+        fits=lambda folder: (folder / "shards.json").is_file(),
+        holds="features for the method mdm",
     ),
     Layout(
         name="lifted motions (VideoMDM, MVLift)",
@@ -117,8 +124,8 @@ def load_clips(folder: Path, split: str, *, mirrored: bool = True) -> list[Clip]
     layout = recognise(folder)
     if layout.clips is None:
         raise CorpusError(
-            f"{folder} is {layout.name}: it holds keypoints and no 3D motion, which this method "
-            "learns from"
+            f"{folder} is {layout.name}: it holds {layout.holds} and no 3D motion, which is "
+            "needed here"
         )
     clips = layout.clips(folder, split, mirrored)
     log.info("%s is %s: %d clips in split %r", folder, layout.name, len(clips), split)
