@@ -41,6 +41,7 @@ from .engine_link.client import EngineLinkError
 from .engine_link.jobs import Job, JobState
 from .engine_link.process import EngineCommand
 from .engine_link.session import EngineState
+from .rig.retarget_options import RootMode
 from .scene import action_writer, pump, target
 from .ui.preferences import open_engine
 from .ui.properties import scene_fps
@@ -89,6 +90,7 @@ def generate(
     num_steps: int = 0,
     guidance_scale: float = 0.0,
     start_frame: int | None = None,
+    root: str = "",
     engine: EngineCommand | None = None,
     timeout_s: float = 600.0,
 ) -> bpy.types.Action:
@@ -96,7 +98,8 @@ def generate(
 
     Blocks until it is done. A seed of -1 lets the engine draw one (the action's custom property
     says which); zero steps or guidance are the model's defaults; start_frame None is the scene's
-    current frame.
+    current frame; root is what carries the character: hips, object, bone or in_place, or "" for
+    what the armature's own settings say.
 
     Raises:
         GenerateError: no engine, a request that can't be served, or a motion that can't be keyed.
@@ -106,12 +109,16 @@ def generate(
     target.find_match(armature)
     if not 0 < seconds < math.inf:
         raise GenerateError(f"The length is {seconds} seconds, needs more than 0")
+    if root and root not in {mode.value for mode in RootMode}:
+        names = ", ".join(mode.value for mode in RootMode)
+        raise GenerateError(f"The root is {root!r}, needs one of {names}")
     start_engine(engine)
     scene = bpy.context.scene
     job = Job(
         armature_name=armature.name,
         start_frame=scene.frame_current if start_frame is None else start_frame,
         prompt=prompt,
+        root=root,
     )
     try:
         request = protocol.PromptRequest(

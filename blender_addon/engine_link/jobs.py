@@ -60,6 +60,7 @@ class Job:
     is_preview: bool = False  # its motions are candidates, until the artist has decided
     repeat_loop: bool = False  # a loop's curves go on after its end
     place: tuple[float, ...] = ()  # 16 numbers: where the object stands for it; () as it stands
+    root: str = ""  # what carries the motion, a value of RootMode; "" as the character is set
     expected_hash: str = ""  # of the model that shall make it; "" any
     request: protocol.PromptRequest | protocol.VideoRequest | None = None  # to try again with
     prompt: str = ""

@@ -24,6 +24,9 @@ BODY_JOINTS = (
     ),
 )
 
+# What can be picked for a chain: the bones at its ends, the lower one first.
+CHAIN_ENDS = tuple(f"{chain}_{end}" for chain in ("spine", "neck") for end in ("first", "last"))
+
 # Without these there is no body to move; all else may be missing.
 REQUIRED_JOINTS = (
     "pelvis",

@@ -133,6 +133,19 @@ class NameIndex:
         start = re.compile(f"^(?:{prefix})")
         return {start.sub("", name): name for name in reversed(self.names)}
 
+    def keys_without(self, prefix: str) -> dict[NameKey, str]:
+        """Meaning of a name less a family's own prefix -> name; of equals the first counts."""
+        if prefix not in self._keys_without:
+            keys: dict[NameKey, str] = {}
+            for short, name in self.without(prefix).items():
+                keys.setdefault(name_key(short), name)
+            self._keys_without[prefix] = keys
+        return self._keys_without[prefix]
+
+    @cached_property
+    def _keys_without(self) -> dict[str, dict[NameKey, str]]:
+        return {}
+
     def meaning(self, candidates: Iterable[str]) -> str | None:
         """The bone that means what one of the candidates says, best first; None without."""
         for candidate in candidates:

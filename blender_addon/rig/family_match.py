@@ -42,10 +42,7 @@ class _Lookup:
 
     @cached_property
     def own_keys(self) -> dict[NameKey, str]:
-        keys: dict[NameKey, str] = {}
-        for short, name in self.own.items():
-            keys.setdefault(name_key(short), name)
-        return keys
+        return self.index.keys_without(self.mapping.prefix)
 
     def find(self, candidates: Names) -> tuple[str, float] | None:
         """The bone of the best candidate, and how well the name fits."""

@@ -8,17 +8,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from .bone_match import BODY_JOINTS, REQUIRED_JOINTS, SURE_ENOUGH, BoneMatch, FoundBy, RigError
+from .bone_match import (
+    BODY_JOINTS,
+    CHAIN_ENDS,
+    REQUIRED_JOINTS,
+    SURE_ENOUGH,
+    BoneMatch,
+    FoundBy,
+    RigError,
+)
 from .bone_names import NameIndex
 from .family_match import MappingMatch, match_mapping
 from .name_match import match_names
 from .plausibility import review
 from .rig_mapping import RigMapping, known_families
+from .steps import Steps, finished
 from .structure import match_structure
 from .target_rig import TargetRig
 
 _FILLED = 0.75  # the most that a joint is sure which shape adds to names
 _LEAST_FAMILY = 0.5  # share of a family's bones below which naming it would mislead
+_ROOT_BELOW = 0.5  # of the trunk's length: how far a root bone is below the hips at least
 _LEAST_AGREED = 4  # joints on which names and shape must agree before one completes the other
 
 
@@ -32,8 +42,18 @@ def recognise(
     Mappings of the user's own count first, then tables that the rig itself brings; of each the
     first that has all bones that a body needs.
     """
+    return finished(recognise_in_steps(rig, user_mappings, tables))
+
+
+def recognise_in_steps(
+    rig: TargetRig,
+    user_mappings: Sequence[RigMapping] = (),
+    tables: Sequence[RigMapping] = (),
+) -> Steps[BoneMatch]:
+    """What `recognise` finds, in steps of some milliseconds: a rig may have a thousand bones."""
     index = NameIndex(rig.bone_names)
     for mapping in user_mappings:
+        yield
         own = match_mapping(mapping, rig, index, FoundBy.USER)
         if own is not None and not own.match.missing_joints():
             return _with_location(own.match)
@@ -41,22 +61,26 @@ def recognise(
         brought = match_mapping(mapping, rig, index)
         if brought is not None and not brought.match.missing_joints():
             return _finished(rig, brought.match)
-    family = _best_family(rig, index)
+    family = yield from _best_family(rig, index)
     named = match_names(rig, index)
+    yield
     if family is not None and not family.match.missing_joints():
         return _finished(rig, _completed(family.match, named))
-    shape = match_structure(rig)
+    shape = yield from match_structure(rig)
     candidates = [_filled(rig, named, shape), shape]
     if family is not None and family.score >= _LEAST_FAMILY:
         # A family of which bones are missing says less than names that say all.
         place = 0 if named.missing_joints() else 1
         candidates.insert(place, _filled(rig, _completed(family.match, named), shape))
-    candidates = [_finished(rig, match) for match in candidates]
-    sure = [match for match in candidates if match.overall_confidence >= SURE_ENOUGH]
+    reviewed: list[BoneMatch] = []
+    for match in candidates:
+        yield
+        reviewed.append(_finished(rig, match))
+    sure = [match for match in reviewed if match.overall_confidence >= SURE_ENOUGH]
     if sure:
         return sure[0]
     # Nothing is sure: the one that says most helps the user most.
-    most = reversed(candidates)  # of equals the shape, whose notes say what is lacking
+    most = reversed(reviewed)  # of equals the shape, whose notes say what is lacking
     return max(most, key=lambda match: (match.overall_confidence, len(match.bones)))
 
 
@@ -65,12 +89,16 @@ def with_picks(
 ) -> BoneMatch:
     """A match with bones picked by hand: joint -> bone, spine and neck -> bones, "" for none.
 
+    Chains may also be picked by their ends: spine_first, spine_last, neck_first, neck_last -> bone.
+
     Raises:
-        RigError: a joint or a bone isn't there, or one bone is picked for two joints.
+        RigError: a joint or a bone isn't there, or one bone is picked for two joints, or the ends
+            of a chain don't hang on each other.
     """
     bones, confidence = dict(match.bones), dict(match.confidence)
     chains = {"spine": match.spine, "neck": match.neck}
-    for joint, pick in picks.items():
+    whole = {joint: pick for joint, pick in picks.items() if joint not in CHAIN_ENDS}
+    for joint, pick in (whole | _chains_by_ends(rig, chains, picks)).items():
         picked = tuple(name for name in ([pick] if isinstance(pick, str) else pick) if name)
         unknown = [name for name in picked if name not in rig.index]
         if unknown:
@@ -107,6 +135,38 @@ def with_picks(
     )
 
 
+def _chains_by_ends(
+    rig: TargetRig,
+    chains: Mapping[str, tuple[str, ...]],
+    picks: Mapping[str, str | Sequence[str]],
+) -> dict[str, tuple[str, ...]]:
+    """The chains of which an end is picked; an end that isn't stays as it was found."""
+    found: dict[str, tuple[str, ...]] = {}
+    for chain, bones in chains.items():
+        first, last = (picks.get(f"{chain}_{end}") for end in ("first", "last"))
+        if "" in (first, last):
+            found[chain] = ()
+        elif first is not None or last is not None:
+            # One end alone, where none was found, is the whole chain.
+            lower = str(first or (bones[0] if bones else last))
+            upper = str(last or (bones[-1] if bones else first))
+            found[chain] = _bones_between(rig, lower, upper)
+    return found
+
+
+def _bones_between(rig: TargetRig, first: str, last: str) -> tuple[str, ...]:
+    unknown = [name for name in (first, last) if name not in rig.index]
+    if unknown:
+        raise RigError(f"The rig has no bone {', '.join(dict.fromkeys(unknown))}")
+    chain, bone = [last], rig.index[last]
+    while rig.bone_names[bone] != first:
+        bone = int(rig.parents[bone])
+        if bone < 0:
+            raise RigError(f"{last} doesn't hang on {first}: pick the ends of a chain, lower first")
+        chain.append(rig.bone_names[bone])
+    return tuple(reversed(chain))
+
+
 def _refuse_twice(bones: Mapping[str, str]) -> None:
     joints: dict[str, str] = {}
     for joint, bone in bones.items():
@@ -115,8 +175,11 @@ def _refuse_twice(bones: Mapping[str, str]) -> None:
         joints[bone] = joint
 
 
-def _best_family(rig: TargetRig, index: NameIndex) -> MappingMatch | None:
-    found = (match_mapping(family, rig, index) for family in known_families())
+def _best_family(rig: TargetRig, index: NameIndex) -> Steps[MappingMatch | None]:
+    found: list[MappingMatch | None] = []
+    for family in known_families():
+        yield
+        found.append(match_mapping(family, rig, index))
     return max(
         (match for match in found if match is not None),
         key=lambda found: (not found.match.missing_joints(), found.score, found.count),
@@ -170,7 +233,25 @@ def _finished(rig: TargetRig, match: BoneMatch) -> BoneMatch:
     if doubtful:
         words = ", ".join(joint.replace("_", " ") for joint in doubtful)
         notes = (*notes, f"Left out because it isn't sure: {words}")
-    return _with_location(replace(match, bones=kept, notes=notes))
+    return _with_root(rig, _with_location(replace(match, bones=kept, notes=notes)))
+
+
+def _with_root(rig: TargetRig, match: BoneMatch) -> BoneMatch:
+    """With the topmost bone above the hips, if it lies well below them, where no name tells one."""
+    if match.root_bone or match.missing_joints():
+        return match
+    pelvis = top = rig.index[match.bones["pelvis"]]
+    while rig.parents[top] >= 0:
+        top = int(rig.parents[top])
+    hips, shoulders = (
+        rig.heads[[rig.index[match.bones[f"{side}_{joint}"]] for side in ("left", "right")]].mean(0)
+        for joint in ("hip", "shoulder")
+    )
+    trunk = shoulders - hips
+    height = float((rig.heads[top] - hips) @ trunk) / max(float(trunk @ trunk), 1e-12)
+    if top == pelvis or height > -_ROOT_BELOW:
+        return match
+    return replace(match, root_bone=rig.bone_names[top])
 
 
 def _filled(rig: TargetRig, named: BoneMatch, shape: BoneMatch) -> BoneMatch:

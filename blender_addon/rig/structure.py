@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from .bone_tree import BonePath, BoneTree, TwinPair
 from .facing import Facing, find_facing
 from .limb_shape import LimbFit, fit_arm, fit_leg
 from .rotations import FloatArray, unit
+from .steps import Steps
 from .target_rig import TargetRig
 from .trunk import find_trunk
 
@@ -67,20 +69,21 @@ class _Findings:
         self.confidence = {joint: min(sure, most) for joint, sure in self.confidence.items()}
 
 
-def match_structure(rig: TargetRig) -> BoneMatch:
+def match_structure(rig: TargetRig) -> Steps[BoneMatch]:
     """The body of a rig by its shape; without bones where there is none.
 
     Bones that no mesh follows are helpers, but some rigs tie the body together with them.
     """
-    match = _match_tree(BoneTree(rig))
+    match = yield from _match_tree(BoneTree(rig))
     if not match.bones and rig.deforming is not None:
-        match = _match_tree(BoneTree(rig, with_all=True))
+        match = yield from _match_tree(BoneTree(rig, with_all=True))
     return match
 
 
-def _match_tree(tree: BoneTree) -> BoneMatch:
+def _match_tree(tree: BoneTree) -> Steps[BoneMatch]:
     rig = tree.rig
-    bodies = sorted(_bodies(tree), key=lambda body: body.cost)
+    bodies = yield from _bodies(tree)
+    bodies.sort(key=lambda body: body.cost)
     if not bodies or bodies[0].cost > _MOST_COST:
         note = (
             "The bones don't have the shape of a standing human: two legs and two arms on a trunk"
@@ -125,11 +128,12 @@ def _points(paths: Sequence[BonePath], fit: LimbFit, place: int) -> FloatArray:
     return np.stack([path.points[fit.places[place]] for path in paths])
 
 
-def _bodies(tree: BoneTree) -> list[Body]:
-    """All choices of legs and arms that could be a human's."""
+def _bodies(tree: BoneTree) -> Steps[list[Body]]:
+    """All choices of legs and arms that could be a human's, or a rival to it."""
     bodies: list[Body] = []
     arm_fits: dict[tuple[int, bool], LimbFit | None] = {}
     for legs in tree.twin_pairs:
+        yield
         leg_fit = fit_leg(legs.paths)
         if leg_fit is None or leg_fit.cost > _MOST_COST:
             continue
@@ -140,11 +144,13 @@ def _bodies(tree: BoneTree) -> list[Body]:
             paths = _by_side(hips, arms.paths)
             key = number, paths is arms.paths
             if key not in arm_fits:
+                yield
                 middle = np.mean([path.points[0] for path in paths], axis=0)
                 arm_fits[key] = fit_arm(paths, middle)
             arm_fit = arm_fits[key]
-            if arm_fit is None:
+            if arm_fit is None or leg_fit.cost + arm_fit.cost > _MOST_COST + _CLEAR_MARGIN:
                 continue
+            yield
             body = Body(
                 legs=legs,
                 arms=replace(arms, paths=paths),
@@ -216,11 +222,13 @@ def _outside(value: float, low: float, high: float) -> float:
 
 
 def _certainty(tree: BoneTree, body: Body, others: Sequence[Body], notes: list[str]) -> float:
-    """How sure legs and arms are, 0 to 1, by how unlike a human they and their rivals are."""
+    """How sure legs and arms are, 0 to 1, by how unlike a human they and their rivals are.
+
+    others: the other choices, the least unlike a human first.
+    """
     sure = 1.0 - 0.22 * max(0.0, body.cost)
-    lead = min(
-        (other.cost - body.cost for other in others if _is_other(body, other)), default=np.inf
-    )
+    near = takewhile(lambda other: other.cost - body.cost < _CLEAR_MARGIN, others)
+    lead = next((other.cost - body.cost for other in near if _is_other(body, other)), np.inf)
     if lead < _CLEAR_MARGIN:
         notes.append("More than one pair of branches could be its legs or arms")
         sure = min(sure, 0.25 + 0.5 * max(0.0, float(lead)))

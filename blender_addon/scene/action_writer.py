@@ -8,7 +8,7 @@ action's slot, and 5.0 took them off the action itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import bpy
@@ -26,6 +26,7 @@ from ..rig.rotations import (
     matrix_to_quaternion,
 )
 from ..rig.source_motion import SourceMotion
+from .left_over import left_over_bones, rest_channels
 from .rest_pose import match_bones, read_rig
 
 IS_LAYERED = bpy.app.version >= (4, 4, 0)
@@ -80,6 +81,8 @@ def write_action(
     keyed = retarget(motion, read_rig(armature), match, options)
     if provenance is None:
         provenance = json.loads(motion.provenance) if isinstance(motion, JobResult) else {}
+    written = {keys.bone for keys in keyed.bone_keys}
+    left_over = left_over_bones(armature, match, _curves_in_use(armature))
     action = _new_action(armature, _action_name(provenance))
     curves = _assign(armature, action)
     frames = scene_frames(keyed, start_frame, scene or bpy.context.scene)
@@ -88,11 +91,13 @@ def write_action(
         writer.write_bone(keys)
     if keyed.object_matrices is not None:
         writer.write_object(armature, keyed.object_matrices)
+    for bone in left_over:
+        if bone not in written:
+            writer.write_rest(armature, bone)
     for bone, name, value in keyed.properties:
         if bone in armature.pose.bones and name in armature.pose.bones[bone]:
-            writer.write_constant(
-                bone, f'pose.bones["{_escaped(bone)}"]["{_escaped(name)}"]', value
-            )
+            path = f'pose.bones["{_escaped(bone)}"]["{_escaped(name)}"]'
+            writer.write_constant(bone, path, (value,))
     _write_provenance(action, provenance, keyed)
     return action
 
@@ -144,6 +149,14 @@ def _new_action(armature: bpy.types.Object, name: str) -> bpy.types.Action:
     if animation.action is not None:
         animation.action.use_fake_user = True
     return bpy.data.actions.new(name)
+
+
+def _curves_in_use(armature: bpy.types.Object) -> Any:
+    """What holds the F-curves of the action that an armature object has now; None without."""
+    animation = armature.animation_data
+    if animation is None or animation.action is None:
+        return None
+    return curves_of(animation.action)
 
 
 def curves_of(action: bpy.types.Action) -> Any:
@@ -204,13 +217,20 @@ class _CurveWriter:
         for data_path, values in object_channels(armature, matrices).items():
             self._write(group, data_path, values)
 
-    def write_constant(self, bone: str, data_path: str, value: float) -> None:
-        curve = self._curves.fcurves.new(data_path)
-        curve.group = self._group(bone)
-        curve.keyframe_points.add(1)
-        curve.keyframe_points.foreach_set("co", [self._frames[0], value])
-        curve.keyframe_points.foreach_set("interpolation", [_INTERPOLATION["CONSTANT"]])
-        curve.update()
+    def write_rest(self, armature: bpy.types.Object, bone: str) -> None:
+        """Hold a bone in its rest pose."""
+        for name, values in rest_channels(armature, bone).items():
+            self.write_constant(bone, f'pose.bones["{_escaped(bone)}"].{name}', values)
+
+    def write_constant(self, bone: str, data_path: str, values: Sequence[float]) -> None:
+        """One key for each value of a bone's channel."""
+        for index, value in enumerate(values):
+            curve = self._curves.fcurves.new(data_path, index=index)
+            curve.group = self._group(bone)
+            curve.keyframe_points.add(1)
+            curve.keyframe_points.foreach_set("co", [self._frames[0], value])
+            curve.keyframe_points.foreach_set("interpolation", [_INTERPOLATION["CONSTANT"]])
+            curve.update()
 
     def _group(self, name: str) -> Any:
         return self._curves.groups.get(name) or self._curves.groups.new(name)

@@ -31,6 +31,8 @@ def deliver(job: Job, result: protocol.JobResult) -> bpy.types.Action:
     armature = find_armature(job)
     action_writer.check_writable(armature)
     options, match = target.options_of(armature), target.find_match(armature)
+    if job.root:
+        options = replace(options, root=RootMode(job.root))
     numbered = (scene for scene in bpy.data.scenes if scene.session_uid == job.scene_uid)
     scene = next(numbered, bpy.context.scene)
     provenance: dict[str, Any] = json.loads(result.provenance)

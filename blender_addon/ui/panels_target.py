@@ -75,9 +75,8 @@ class MOTION_PT_target_bones(SidebarPanel, bpy.types.Panel):
         layout.use_property_decorate = False
         for joint in _TRUNK:
             _draw_joint(layout, armature, joint, joint_label(joint), match)
-        if match is not None:
-            _draw_chain(layout, "Neck", match.neck)
-            _draw_chain(layout, "Spine", match.spine)
+        for chain in ("neck", "spine"):
+            _draw_chain(layout, armature, chain, match)
         for side in ("left", "right"):
             layout.label(text="Left Side" if side == "left" else "Right Side")
             column = layout.column(align=True)
@@ -101,7 +100,7 @@ class MOTION_PT_target_root(SidebarPanel, bpy.types.Panel):
         layout.prop(settings, "root")
         if settings.root == "BONE":
             layout.prop_search(settings, "root_bone", armature.data, "bones", text="Bone")
-        if settings.root in ("OBJECT", "BONE"):
+        if settings.root in ("AUTO", "OBJECT", "BONE"):
             layout.prop(settings, "smooth_root", text="Smooth")
         layout.prop(settings, "start")
         if settings.start == "CHARACTER":
@@ -241,28 +240,45 @@ def _draw_joint(
     match: BoneMatch | None,
 ) -> None:
     """The joint's picker, with the bone that is taken while none is picked."""
+    found = match.bones.get(joint, "") if match is not None else None
+    doubtful = match is not None and match.confidence.get(joint, 1.0) < SURE_ENOUGH
+    _draw_picker(layout, armature, joint, label, found, doubtful=doubtful)
+
+
+def _draw_chain(
+    layout: bpy.types.UILayout, armature: bpy.types.Object, chain: str, match: BoneMatch | None
+) -> None:
+    """Pickers for the bones at the ends of a chain, and how many bones it has."""
+    bones = getattr(match, chain) if match is not None else ()
+    column = layout.column(align=True)
+    for name, end in ((f"{chain}_last", bones[-1:]), (f"{chain}_first", bones[:1])):
+        label = f"{chain.title()} {'To' if name.endswith('last') else 'From'}"
+        found = "".join(end) if match is not None else None
+        _draw_picker(column, armature, name, label, found)
+    if match is not None:
+        told = iface_("{} bones").format(len(bones)) if len(bones) != 1 else iface_("1 bone")
+        column.label(text=f"{iface_(chain.title())}: {told}", translate=False)
+
+
+def _draw_picker(
+    layout: bpy.types.UILayout,
+    armature: bpy.types.Object,
+    name: str,
+    label: str,
+    found: str | None,
+    *,
+    doubtful: bool = False,
+) -> None:
+    """A field for a bone; `found` is the one that counts while it is empty, None: not known yet."""
     picks = target.settings_of(armature).picks
     row = layout.row(align=True)
-    found = match.bones.get(joint, "") if match is not None else ""
-    picked = getattr(picks, joint)
+    picked = getattr(picks, name)
     is_lost = bool(picked) and picked not in armature.data.bones and picked != target.NO_BONE
-    doubtful = match is not None and match.confidence.get(joint, 1.0) < SURE_ENOUGH
     row.alert = is_lost or (doubtful and not picked)
     # The bone that was found stands in the empty field, in grey.
-    empty = "No bone" if match is not None else ""
-    row.prop(picks, joint, text=label, placeholder=found or empty)
-    row.operator("motion.pick_active_bone", text="", icon="EYEDROPPER").joint = joint
-
-
-def _draw_chain(layout: bpy.types.UILayout, name: str, bones: tuple[str, ...]) -> None:
-    """A chain by its ends and its length."""
-    if not bones:
-        told = iface_("no bones of its own")
-    elif len(bones) == 1:
-        told = bones[0]
-    else:
-        told = iface_("{} bones, {} to {}").format(len(bones), bones[0], bones[-1])
-    layout.label(text=f"{iface_(name)}: {told}", translate=False)
+    empty = "No bone" if found is not None else ""
+    row.prop(picks, name, text=label, placeholder=found or empty)
+    row.operator("motion.pick_active_bone", text="", icon="EYEDROPPER").joint = name
 
 
 def _provenance_text(armature: bpy.types.Object | None) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import bpy
 from bpy_extras.io_utils import ExportHelper, ImportHelper
 
-from ..rig.bone_match import BODY_JOINTS, RigError
+from ..rig.bone_match import BODY_JOINTS, CHAIN_ENDS, RigError
 from ..rig.rig_mapping import SUFFIX, load_mapping, save_mapping
 from ..scene import saved_mappings, target
 
@@ -104,7 +104,7 @@ class MOTION_OT_pick_active_bone(_OnTarget, bpy.types.Operator):
         return False
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        if self.joint not in BODY_JOINTS:
+        if self.joint not in (*BODY_JOINTS, *CHAIN_ENDS):
             self.report({"ERROR"}, f"There is no joint {self.joint}")
             return {"CANCELLED"}
         picks = target.own_settings(context.object).picks
@@ -220,8 +220,8 @@ class MOTION_OT_save_mapping(bpy.types.Operator, ExportHelper):
 def reset_picks(armature: bpy.types.Object) -> None:
     """Take back all bones that were picked by hand."""
     picks = target.own_settings(armature).picks
-    for joint in BODY_JOINTS:
-        picks.property_unset(joint)
+    for name in (*BODY_JOINTS, *CHAIN_ENDS):
+        picks.property_unset(name)
 
 
 def use_mapping(armature: bpy.types.Object, name: str, text: str) -> None:

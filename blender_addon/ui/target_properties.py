@@ -11,7 +11,7 @@ from typing import Any
 
 import bpy
 
-from ..rig.bone_match import BODY_JOINTS, REQUIRED_JOINTS
+from ..rig.bone_match import BODY_JOINTS, CHAIN_ENDS, REQUIRED_JOINTS
 from ..scene import target
 
 _OVERRIDABLE = {"LIBRARY_OVERRIDABLE"}
@@ -49,10 +49,29 @@ def _bone_names_or_none(
     return itertools.chain((target.NO_BONE,), _bone_names(picks, context, edit_text))
 
 
-class MOTION_PG_picks(bpy.types.PropertyGroup):
-    """object.motion_target.picks: a bone for each joint of BODY_JOINTS, "" for the one found."""
+def _pick_end(name: str) -> Any:
+    chain, _, end = name.partition("_")
+    which = "lowest" if end == "first" else "uppermost"
+    return bpy.props.StringProperty(
+        name=f"{chain.title()} {'From' if end == 'first' else 'To'}",
+        description=(
+            f"The {which} bone of the {chain}; the chain goes from one to the other. "
+            "Empty: the one that was found"
+        ),
+        search=_bone_names_or_none,
+        override=_OVERRIDABLE,
+    )
 
-    __annotations__ = {joint: _pick(joint) for joint in BODY_JOINTS}
+
+class MOTION_PG_picks(bpy.types.PropertyGroup):
+    """object.motion_target.picks: a bone for each joint of BODY_JOINTS, "" for the one found.
+
+    And for each of CHAIN_ENDS: spine and neck are chains of any number of bones.
+    """
+
+    __annotations__ = {joint: _pick(joint) for joint in BODY_JOINTS} | {
+        name: _pick_end(name) for name in CHAIN_ENDS
+    }
 
 
 class MOTION_PG_target(bpy.types.PropertyGroup):
@@ -74,6 +93,7 @@ class MOTION_PG_target(bpy.types.PropertyGroup):
         name="Root",
         description="What carries the character through the scene",
         items=(
+            ("AUTO", "Automatic", "The hips; the root bone where parts of the mesh hang on it"),
             ("HIPS", "Hips", "The hips' bone moves, the object stays"),
             ("OBJECT", "Object", "The object takes the path over the ground and the heading"),
             ("BONE", "Root Bone", "A bone on the ground takes the path and the heading"),

@@ -33,6 +33,17 @@ def build(shape: RigShape) -> bpy.types.Object:
     return armature
 
 
+def add_root(armature: bpy.types.Object) -> None:
+    """A bone on the ground, of any roll, on which the hips hang."""
+    bpy.context.view_layer.objects.active = armature
+    bpy.ops.object.mode_set(mode="EDIT")
+    bones = armature.data.edit_bones
+    root = bones.new("root")
+    root.tail, root.roll = (0.1, 0.3, 0.05), 0.7
+    bones["mixamorig:Hips"].parent = root
+    bpy.ops.object.mode_set(mode="OBJECT")
+
+
 def generate_rigify() -> bpy.types.Object:
     if "rigify" not in bpy.context.preferences.addons:
         bpy.ops.preferences.addon_enable(module="rigify")

@@ -13,6 +13,7 @@ import pytest
 from blender_addon.rig.bone_match import SURE_ENOUGH, BoneMatch, FoundBy, RigError
 from blender_addon.rig.recognise import recognise
 from blender_addon.rig.target_rig import TargetRig
+from blender_addon.scene import target
 from blender_addon.scene.humanoid_table import humanoid_table
 from blender_addon.scene.rest_pose import match_bones, read_rig, recognise_bones
 from tests.blender import blender_rigs
@@ -212,6 +213,7 @@ def test_the_vrm_addons_table_is_read(mannequin: bpy.types.Object) -> None:
             entry.bone, entry.node.bone_name = name, f"q{place}"
         match = match_bones(mannequin)
         assert match.map_name == "VRM humanoid"
+        assert target.find_match(mannequin) == match  # and so the panel and the operators have it
         assert {joint: match.bones[joint] for joint in human.values() if joint in match.bones} == {
             joint: f"q{place}"
             for place, joint in enumerate(human.values())

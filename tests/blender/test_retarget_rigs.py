@@ -13,9 +13,9 @@ from mathutils import Euler
 
 from blender_addon.rig.bone_match import RigError
 from blender_addon.rig.retarget_options import RetargetOptions, RootMode
-from blender_addon.scene.action_writer import PROVENANCE_KEY, write_action
+from blender_addon.scene.action_writer import PROVENANCE_KEY, curves_of, write_action
 from blender_addon.scene.rest_pose import match_bones
-from tests.blender.blender_rigs import build, generate_rigify
+from tests.blender.blender_rigs import add_root, build, generate_rigify
 from tests.blender_addon.rig.figures import RigShape, walk_motion
 
 pytestmark = pytest.mark.blender
@@ -38,16 +38,6 @@ def world(armature: bpy.types.Object, names: list[str], frames: int = FRAMES) ->
 
 def body(armature: bpy.types.Object) -> list[str]:
     return [bone.name for bone in armature.data.bones if bone.name != "root"]
-
-
-def add_root(armature: bpy.types.Object) -> None:
-    bpy.context.view_layer.objects.active = armature
-    bpy.ops.object.mode_set(mode="EDIT")
-    bones = armature.data.edit_bones
-    root = bones.new("root")
-    root.tail, root.roll = (0.1, 0.3, 0.05), 0.7
-    bones["mixamorig:Hips"].parent = root
-    bpy.ops.object.mode_set(mode="OBJECT")
 
 
 def nest(armature: bpy.types.Object) -> None:
@@ -109,6 +99,22 @@ def test_bones_without_inherited_rotation_point_where_they_should() -> None:
         write_action(armature, walk_motion(FRAMES), start_frame=1)
         found.append(world(armature, body(armature)))
     assert np.abs(found[0] - found[1]).max() < TOLERANCE
+
+
+@pytest.mark.parametrize("before", [RootMode.BONE, RootMode.HIPS])
+def test_a_root_bone_that_was_carried_away_comes_back(before: RootMode) -> None:
+    """What an earlier action has left behind on bones above the hips moves no later one."""
+    armature, motion = build(A_POSE), walk_motion(FRAMES)
+    add_root(armature)
+    write_action(armature, motion, start_frame=1)
+    wanted = world(armature, body(armature))
+    options = RetargetOptions(root=before, root_bone="root")
+    write_action(armature, motion, start_frame=1, options=options)
+    bpy.context.scene.frame_set(FRAMES)
+    action = write_action(armature, motion, start_frame=1)
+    assert np.abs(world(armature, body(armature)) - wanted).max() < TOLERANCE
+    keyed = {curve.data_path for curve in curves_of(action).fcurves}
+    assert ('pose.bones["root"].location' in keyed) == (before is RootMode.BONE)
 
 
 def test_without_a_root_bone_it_says_so_and_writes_nothing() -> None:

@@ -14,7 +14,7 @@ from blender_addon.rig.retarget_options import RetargetOptions, RootMode, Start
 from blender_addon.scene import saved_mappings, target
 from blender_addon.scene.action_writer import write_action
 from blender_addon.ui import target_properties
-from tests.blender.blender_rigs import build, generate_rigify
+from tests.blender.blender_rigs import add_root, build, generate_rigify
 from tests.blender_addon.rig.figures import RigShape, walk_motion
 
 pytestmark = [pytest.mark.blender, pytest.mark.usefixtures("addon", "mappings")]
@@ -267,7 +267,8 @@ def test_drawing_waits_for_what_is_found_later(monkeypatch: pytest.MonkeyPatch) 
     assert asked == []
     assert bpy.app.timers.is_registered(target._find_asked)
     bpy.app.timers.unregister(target._find_asked)
-    target._find_asked()  # the timer, which background Blender never fires
+    while target._find_asked() == 0.0:  # the timer, which background Blender never fires
+        pass
     assert target.known_target(armature).match.map_name == "Mixamo"
     assert asked == [armature.name]
 
@@ -289,6 +290,77 @@ def test_what_was_asked_may_be_gone() -> None:
     target.known_target(armature)
     bpy.data.objects.remove(armature)
     target._find_asked()
+
+
+def test_a_large_rig_is_found_a_little_at_a_time() -> None:
+    armature = generate_rigify()
+    target.known_target(armature)
+    bpy.app.timers.unregister(target._find_asked)
+    slowest = 0.0
+    for _ in range(200):
+        start = time.thread_time()
+        goes_on = target._find_asked()
+        slowest = max(slowest, time.thread_time() - start)
+        if goes_on != 0.0:
+            break
+    assert target.known_target(armature).match.map_name == "Rigify controls"
+    assert slowest < 0.03  # 0.01 and the longest step, reading 706 bones
+
+
+def test_what_is_searched_may_go_between_two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(target, "_BUDGET_S", 0.0)
+    armature = build(RigShape())
+    target.known_target(armature)
+    assert target._find_asked() == 0.0
+    armature.data.bones["mixamorig:LeftLeg"].name = "Snail"
+    assert target._find_asked() == 0.0
+    bpy.data.objects.remove(armature)
+    monkeypatch.setattr(target, "_BUDGET_S", 10.0)
+    target._find_asked()
+    assert not target._asked
+    assert not target._searches
+
+
+def test_the_ends_of_the_spine_can_be_picked() -> None:
+    armature = activate(build(RigShape()))
+    armature.motion_target.picks.spine_first = "mixamorig:Spine1"
+    armature.motion_target.picks.neck_last = target.NO_BONE
+    found = target.find_match(armature)
+    assert found.spine == ("mixamorig:Spine1", "mixamorig:Spine2")
+    assert found.neck == ()
+    write_action(armature, walk_motion(5), start_frame=1, match=found)
+    assert bpy.ops.motion.reset_picks() == {"FINISHED"}
+    assert len(target.find_match(armature).spine) == 3
+    armature.motion_target.picks.spine_last = "mixamorig:LeftLeg"
+    with pytest.raises(RigError, match="doesn't hang on"):
+        target.find_match(armature)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3])
+def test_the_root_bone_goes_along_where_the_mesh_hangs_on_it(weight: float) -> None:
+    """Else the mesh is torn between the hips and where the character stood."""
+    armature = build(RigShape())
+    add_root(armature)
+    mesh = bpy.data.meshes.new("Body")
+    mesh.from_pydata([(0.0, 0.0, 1.0), (0.1, 0.0, 1.0), (0.0, 0.0, 0.05)], [], [(0, 1, 2)])
+    body = bpy.data.objects.new("Body", mesh)
+    bpy.context.scene.collection.objects.link(body)
+    body.modifiers.new("Armature", "ARMATURE").object = armature
+    body.vertex_groups.new(name="mixamorig:Hips").add([0, 1, 2], 1.0 - weight, "REPLACE")
+    body.vertex_groups.new(name="root").add([2], weight, "REPLACE")
+    options = target.options_of(armature)
+    assert options.root is (RootMode.BONE if weight else RootMode.HIPS)
+    write_action(armature, walk_motion(40), start_frame=1, options=options)
+    assert longest_edge(body, 40) < 1.3 * longest_edge(body, 1)
+    armature.motion_target.root = "HIPS"
+    assert target.options_of(armature).root is RootMode.HIPS
+
+
+def longest_edge(body: bpy.types.Object, frame: int) -> float:
+    """Between the first and the last vertex of a mesh as it is deformed."""
+    bpy.context.scene.frame_set(frame)
+    shown = body.evaluated_get(bpy.context.evaluated_depsgraph_get()).data.vertices
+    return (shown[0].co - shown[len(shown) - 1].co).length
 
 
 def test_looking_up_takes_no_time_even_on_rigify() -> None:
