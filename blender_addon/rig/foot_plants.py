@@ -114,7 +114,7 @@ def plan_foot(foot: FootPose) -> FootPath:
 
     # The toe leads where it stands, the ankle where only that does; where both do they agree.
     leads = plants.toe_mask.astype(np.float64)[:, None]
-    weight = _ease(leads, plants.toe_mask | plants.ankle_mask, foot.fps, foot.blend_s)
+    weight = ease(leads, plants.toe_mask | plants.ankle_mask, foot.fps, foot.blend_s)
     ankle = by_ankle * (1 - weight) + by_toe * weight
     lift = np.zeros(len(ankle))
     if foot.keeps_above_floor:
@@ -148,7 +148,7 @@ def _find_plants(foot: FootPose) -> _Plants:
     )
     free_ankle, free_toe = foot.ankle[:, [0, 2]], foot.toe[:, [0, 2]]
     tilt = _tilt(foot.rotation)
-    for start, stop in _runs(ankle_mask | toe_mask):
+    for start, stop in runs(ankle_mask | toe_mask):
         span = slice(start, stop)
         flat = plants.flat_mask[span]
         is_tilted = bool(flat.any()) and float(tilt[span][flat].mean()) > _MAX_STANDING_TILT
@@ -157,7 +157,7 @@ def _find_plants(foot: FootPose) -> _Plants:
         if is_tilted:
             height = float(foot.toe[span][toe_mask[span], 1].mean())
             plants.toe_height[span] = max(height, 0.0)
-        for first, last in _runs(ankle_mask[span]):
+        for first, last in runs(ankle_mask[span]):
             run = slice(start + first, start + last)
             both = toe_mask[run]
             if not both.any():
@@ -202,7 +202,7 @@ def _flatten(foot: FootPose, plants: _Plants) -> FloatArray:
     standing = turn_about_y(turn + offset[nearest])
     is_tilted = plants.tilted_mask[nearest]
     standing = np.where(is_tilted[:, None, None], plants.tilted[nearest], standing)
-    weight = _ease(flat.astype(np.float64)[:, None], flat, foot.fps, _TURN_EASE_S)[:, 0]
+    weight = ease(flat.astype(np.float64)[:, None], flat, foot.fps, _TURN_EASE_S)[:, 0]
     return blend_rotations(foot.rotation, standing, weight)
 
 
@@ -237,7 +237,7 @@ def _smooth(x: FloatArray) -> FloatArray:
     return clipped * clipped * (3.0 - 2.0 * clipped)
 
 
-def _runs(mask: BoolArray) -> Iterator[tuple[int, int]]:
+def runs(mask: BoolArray) -> Iterator[tuple[int, int]]:
     """Start and stop (excluded) of each stretch of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
     yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
@@ -245,7 +245,7 @@ def _runs(mask: BoolArray) -> Iterator[tuple[int, int]]:
 
 def _close_gaps(mask: BoolArray, longest: int) -> BoolArray:
     closed = mask.copy()
-    for start, stop in _runs(~mask):
+    for start, stop in runs(~mask):
         if start > 0 and stop < len(mask) and stop - start <= longest:
             closed[start:stop] = True
     return closed
@@ -266,12 +266,12 @@ def _ease_offset(offset: FloatArray, mask: BoolArray, foot: FootPose) -> FloatAr
     """Offsets (T, 3) where the mask is, fading outside it; the longer, the slower."""
     speed = _EASE_SPEED * max(foot.leg_length, 1e-3)
     seconds = np.linalg.norm(offset, axis=-1) / speed
-    return _ease(
+    return ease(
         offset, mask, foot.fps, np.clip(seconds, foot.blend_s, max(foot.blend_s, _MAX_EASE_S))
     )
 
 
-def _ease(
+def ease(
     values: FloatArray, mask: BoolArray, fps: float, seconds: FloatArray | float
 ) -> FloatArray:
     """Values (T, C) where the mask is, fading to zero outside it.
@@ -281,7 +281,7 @@ def _ease(
     num_frames = len(mask)
     spans = np.broadcast_to(seconds, num_frames) * fps + 1.0
     eased = np.where(mask[:, None], values, 0.0)
-    for start, stop in _runs(~mask):
+    for start, stop in runs(~mask):
         frames = np.arange(start, stop)
         before = after = np.zeros(stop - start)
         if start > 0:

@@ -45,6 +45,11 @@ class LegPose:
         return float(thigh), float(np.linalg.norm(self.ankle[0] - self.knee[0]))
 
     @property
+    def longest(self) -> float:
+        """The longest distance from hip to ankle that there is."""
+        return _MAX_STRETCH * sum(self.lengths)
+
+    @property
     def reach(self) -> FloatArray:
         """The longest distance (T,) from hip to ankle for which the hips need not come down."""
         whole = sum(self.lengths)
@@ -62,8 +67,7 @@ def solve_leg(leg: LegPose, ankle: FloatArray) -> tuple[FloatArray, FloatArray]:
     upper, lower = leg.lengths
     old_chord, chord = unit(leg.ankle - leg.hip), unit(ankle - leg.hip)
     distance = length(ankle - leg.hip)[:, 0]
-    longest = _MAX_STRETCH * (upper + lower)
-    distance = np.clip(distance, abs(upper - lower) * 1.01 + 1e-6, longest)
+    distance = np.clip(distance, abs(upper - lower) * 1.01 + 1e-6, leg.longest)
     reached = leg.hip + chord * distance[:, None]
 
     # The hinge goes along with the line from hip to ankle, and stays square to it.

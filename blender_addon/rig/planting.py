@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .foot_plants import FootPath, FootPose, plan_foot
+from .foot_plants import FootPath, FootPose, ease, plan_foot, runs
 from .leg_ik import LegPose, pelvis_drop, solve_leg
 from .moving_rig import MovingRig
 from .retarget_options import RetargetOptions
@@ -24,6 +24,8 @@ _SHIFT_SMOOTHING_S = 0.1
 _MAX_SHIFT = 0.1  # of a leg's length, up or down, to meet the floor with the knees as they are
 _TOUCHING = 0.02  # of a leg's length: a foot that the floor raises so far counts as standing
 _MAX_ROLL = np.radians(40.0)  # of a foot over its toes, to keep the hips up
+_REACHING_STEPS = 8  # each settles the frame that is the furthest out of reach
+_REACHING_EASE_S = 0.3
 
 
 def plant_feet(
@@ -51,8 +53,9 @@ def plant_feet(
         moving.move_by(drop[:, None] * (0.0, -1.0, 0.0))
         paths = _plan(moving, source, target, options)  # a foot that swings goes along
     for side, path in paths.items():
-        rolled = _rolled(_leg_pose(moving, target, side), path, target, side)
-        _bend_leg(moving, target, side, rolled)
+        leg = _leg_pose(moving, target, side)
+        reached = _within_reach(leg, _rolled(leg, path, target, side), source.fps)
+        _bend_leg(moving, target, side, reached)
     return drop
 
 
@@ -110,6 +113,29 @@ def _rolled(leg: LegPose, path: FootPath, target: TargetFigure, side: str) -> Fo
     angle = np.where(needed > cosine, np.clip(angle, 0.0, _MAX_ROLL), 0.0)
     rolls = path.toe_stands & ~path.ankle_stands
     return _roll(path, target, side, np.where(rolls, angle, 0.0))
+
+
+def _within_reach(leg: LegPose, path: FootPath, fps: float) -> FootPath:
+    """The path with each stand moved towards the hips so far that the leg reaches it throughout.
+
+    For legs that lie stretched: hips that come down don't help there, and a foot that can't be
+    reached in one frame would slide.
+    """
+    offset = np.zeros_like(path.ankle)
+    for start, stop in runs(path.stands):
+        run = slice(start, stop)
+        for _ in range(_REACHING_STEPS):
+            way = leg.hip[run] - path.ankle[run] - offset[run]
+            across = np.hypot(way[:, 0], way[:, 2])
+            allowed = np.sqrt(np.maximum(leg.longest**2 - way[:, 1] ** 2, 0.0))
+            worst = int(np.argmax(across - allowed))
+            missing = across[worst] - allowed[worst]
+            if missing <= 0:
+                break
+            offset[run] += way[worst] * (1.0, 0.0, 1.0) * missing / across[worst]
+    if not offset.any():
+        return path
+    return replace(path, ankle=path.ankle + ease(offset, path.stands, fps, _REACHING_EASE_S))
 
 
 def _roll(path: FootPath, target: TargetFigure, side: str, angle: FloatArray) -> FootPath:
