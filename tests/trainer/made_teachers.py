@@ -31,6 +31,7 @@ def made_teacher(number: int, frames: int = 40, *, error: float = 0.08) -> Teach
     """A walk whose lift is off by `error` metres along the view, joint by joint."""
     generator = torch.Generator().manual_seed(number)
     truth = from_origin(torch.from_numpy(made_clip(number % 8, frames)))
+    truth[..., 1] += 0.03 * torch.sin(torch.arange(frames) * 0.6)[:, None]  # up and down
     camera = camera_around(2.4 * number, frames)
     off = error * torch.randn(1, 22, 1, generator=generator)
     teacher = from_origin(truth + off * camera.rotation[:, None, 2])

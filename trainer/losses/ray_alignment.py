@@ -23,6 +23,7 @@ from engine.motion.ray_projection import NEAR, Sight, encode_frames, onto_rays
 from engine.motion.representation import DecodedMotion, Representation, estimate_heading
 
 DERIVED = ("joint_velocities", "foot_contacts")  # what no position depends on
+_SMOOTHED = 14  # last frames of a clip, whose estimated headings depend on what follows
 _STEADY = 3  # frames over which corrections are averaged before feet are asked whether they stand
 
 
@@ -39,6 +40,7 @@ def ray_target(
     decoded: DecodedMotion,
     sight: Sight,
     weights: Tensor,
+    mask: Tensor,
     representation: Representation,
     *,
     heading: str = "own",
@@ -49,12 +51,15 @@ def ray_target(
         decoded: the prediction, (B, T).
         sight: what the camera saw, (B, T); all of each correction counts, however sure.
         weights: (B, T, 22) what each joint counts.
+        mask: (B, T) bool, frames of the clips.
         representation: of the features.
         heading: "own" writes features in the facing frame that the prediction itself has (so
             that they differ by nothing but the correction); "estimated" in that of the moved
             joints, which also tells where the prediction should have faced.
     """
-    joints = decoded.joints.float()
+    held = _held_index(mask)
+    rows = torch.arange(len(mask), device=mask.device)[:, None]
+    joints, own = decoded.joints.float()[rows, held], decoded.heading.float()[rows, held]
     full = Sight(
         camera=sight.camera,
         plane_points=sight.plane_points,
@@ -63,7 +68,12 @@ def ray_target(
     moved = torch.where((weights > 0)[..., None], onto_rays(joints, full), joints)
     depth = sight.camera.to_camera(joints)[..., 2]
     weights = weights * (depth > NEAR)
-    faced = decoded.heading.float() if heading == "own" else estimate_heading(moved)
+    faced = own
+    if heading == "estimated":
+        estimated = estimate_heading(joints)
+        # beyond a clip's end nothing is known that its headings could be smoothed with
+        sure = _held_index(mask, but=_SMOOTHED)
+        faced = own + (estimated - own)[rows, sure] + estimate_heading(moved) - estimated
     features = encode_frames(representation, moved, faced)
     # jitter of keypoints is no step
     steady = encode_frames(representation, joints + _averaged(moved - joints), faced)
@@ -109,6 +119,12 @@ def alignment_loss(
         total = total + (weights[..., part] * error).sum((-1, -2))
         count = count + weights[..., part].sum((-1, -2))
     return total / count.clamp(min=1e-6)
+
+
+def _held_index(mask: Tensor, *, but: int = 1) -> Tensor:
+    """Frames (B, T), those of the mask (B, T) but the last few; for later ones the last of them."""
+    last = (mask.sum(-1, keepdim=True) - but).clamp(min=0)
+    return torch.minimum(torch.arange(mask.shape[1], device=mask.device)[None], last)
 
 
 def _averaged(points: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from engine.diffusion.schedule import NoiseSchedule, cosine_schedule
 from engine.motion.ray_projection import encode_frames, onto_rays
-from engine.motion.representation import ROOT_LOCAL, DecodedMotion
+from engine.motion.representation import ROOT_LOCAL
 from engine.motion.skeleton import FOOT_JOINTS
 from engine.networks.denoiser import Denoiser
 from trainer.data.corpus import CorpusError
@@ -263,14 +263,14 @@ class VideoMdmObjective:
         if wanted.velocity:
             value = reprojection_velocity_loss(seen, points, weights, training.depth)
             terms["velocity"] = wanted.velocity * value.mean()
-        held = _held(decoded, batch.mask)
+        told = (decoded, batch.sight, weights, batch.mask, ROOT_LOCAL)
         if wanted.alignment:
-            target = ray_target(held, batch.sight, weights, ROOT_LOCAL)
+            target = ray_target(*told)
             normalised = self._statistics.normalise(target.features)
             value = alignment_loss(x0, normalised, target.weights, self._derived)
             terms["alignment"] = wanted.alignment * value.mean()
         if wanted.rays:
-            target = ray_target(held, batch.sight, weights, ROOT_LOCAL, heading="estimated")
+            target = ray_target(*told, heading="estimated")
             terms |= self._ray_terms(x0, restored, target, batch.mask)
         if wanted.floor:
             terms["floor"] = wanted.floor * floor_loss(decoded.joints, batch.mask).mean()
@@ -324,15 +324,3 @@ class VideoMdmObjective:
         with autocast(self._training.precision, device):
             x0: Any = self._model(x_t, timestep.to(device), batch.text, batch.mask)
         return x0.float()
-
-
-def _held(decoded: DecodedMotion, mask: Tensor) -> DecodedMotion:
-    """The motion with each clip's last frame (mask (B, T)) held behind its end."""
-    last = mask.sum(-1, keepdim=True) - 1
-    index = torch.minimum(torch.arange(mask.shape[1], device=mask.device)[None], last)
-    rows = torch.arange(len(mask), device=mask.device)[:, None]
-    return DecodedMotion(
-        joints=decoded.joints[rows, index],
-        heading=decoded.heading[rows, index],
-        contacts=decoded.contacts[rows, index],
-    )
