@@ -87,14 +87,10 @@ class VirtualMotion:
     """A motion as the virtual body makes it, in each frame's camera: size and bones are out."""
 
     local_rotations: Tensor  # (B, T, 22, 3, 3) to the parent; the root's to the camera
+    joints: Tensor  # (B, T, 22, 3) of the virtual body, from its root
     log_depth: Tensor  # (B, T) of the root, in metres of the virtual body
     up: Tensor  # (B, T, 3) unit
     contacts: Tensor  # (B, T, 4)
-
-    def joints(self) -> Tensor:
-        """Joints (B, T, 22, 3) of the virtual body from its root."""
-        rotations = self.local_rotations
-        return proportions.pose_bodies(rotations, SMPL_22.offsets_like(rotations))[0]
 
 
 def virtual_motion(
@@ -105,8 +101,10 @@ def virtual_motion(
     A performer twice as large and twice as far looks the same, and has the same motion.
     """
     log_size = log_bones.mean(-1, keepdim=True)
+    offsets = SMPL_22.offsets_like(local_rotations)
     return VirtualMotion(
         local_rotations=local_rotations,
+        joints=proportions.pose_bodies(local_rotations, offsets)[0],
         log_depth=torch.log(root[..., 2].clamp(min=1e-2)) - log_size,
         up=up,
         contacts=contacts,
@@ -155,7 +153,7 @@ class MotionAutoEncoder(nn.Module):
 
     def encode(self, motion: VirtualMotion, mask: Tensor) -> Tensor:
         """Codes (B, 2, N, Z) of a motion; mask (B, T) bool are the frames that count."""
-        joints = 2.0 * motion.joints()
+        joints = 2.0 * motion.joints
         sixd = rot.matrix_to_sixd(motion.local_rotations)
         depth = motion.log_depth - _USUAL_LOG_DEPTH
         change = 20.0 * F.pad(depth.diff(dim=1), (1, 0))

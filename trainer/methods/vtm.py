@@ -182,7 +182,7 @@ class _Objective:
             codes = self._network.autoencoder.encode(truth, batch.mask)
             decoded = self._network.autoencoder.decode(codes, batch.mask)
         posed = pose(decoded.sixd, _no_bones(batch))
-        return self._motion_terms(posed, decoded, truth, truth.joints(), batch.mask)
+        return self._motion_terms(posed, decoded, truth, truth.joints, batch.mask)
 
     def visual_loss(self, batch: LiftBatch, generator: torch.Generator) -> LossTerms:
         """The second stage: codes of keypoints and of motions, through the same decoders."""
@@ -199,7 +199,7 @@ class _Objective:
         # what is seen is judged on the performer's body, what was encoded on the virtual one
         posed = pose(decoded.sixd, torch.cat((bones, _no_bones(batch))))
         terms = self._motion_terms(
-            posed, decoded, _twice(truth), torch.cat((batch.joints, truth.joints())), both
+            posed, decoded, _twice(truth), torch.cat((batch.joints, truth.joints)), both
         )
         if weights.alignment > 0:
             terms["alignment"] = weights.alignment * _aligned(sight, codes, mask)
@@ -218,7 +218,7 @@ class _Objective:
                 codes = self._network.autoencoder.encode(truth, batch.mask)
                 decoded = self._network.autoencoder.decode(codes, batch.mask)
             joints = pose(decoded.sixd, _no_bones(batch)).joints
-            found.append(distance(joints, truth.joints()).mean(-1)[batch.mask])
+            found.append(distance(joints, truth.joints).mean(-1)[batch.mask])
         return {"validation": float(torch.cat(found).mean())}
 
     def validate(self, batches: Sequence[LiftBatch]) -> dict[str, float]:
