@@ -1,0 +1,167 @@
+"""Training CrossDiff: all four paths learn, a run resumes to the bit, flags do what they say."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from engine.checkpoint import read_info
+from engine.methods import load_method
+from engine.methods.base import SampleOptions, VideoClip
+from engine.networks.two_domain import TwoDomainConfig
+from trainer.__main__ import main
+from trainer.data.corpus import load_corpus
+from trainer.data.two_domain_examples import split_clips
+from trainer.methods.crossdiff import CrossDiffTraining, stages
+from trainer.presets import PRESETS
+from trainer.stages import Stage
+
+PATHS = ("3d-3d", "2d-3d", "3d-2d", "2d-2d")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = str(tmp_path / "cache")
+    monkeypatch.setattr("trainer.data.examples.user_cache_dir", lambda *_, **__: folder)
+
+
+def smoke(**changes: object) -> CrossDiffTraining:
+    training = PRESETS["crossdiff-smoke"].training
+    assert isinstance(training, CrossDiffTraining)
+    return replace(training, precision="float32", **changes)  # type: ignore[arg-type]
+
+
+def train(corpus: Path, run: Path, *extra: str) -> int:
+    words = ["train", "crossdiff-smoke", "--data", str(corpus), "--out", str(run)]
+    return main([*words, "--set", "precision=float32", *extra])
+
+
+def figures(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+
+
+def take(stage: Stage, count: int) -> list[dict[str, float]]:
+    """The terms of `count` optimiser steps."""
+    generator = torch.Generator().manual_seed(0)
+    player = stage.players[0]
+    told: list[dict[str, float]] = []
+    for _ in range(count):
+        terms = player.loss(stage.batches.draw(generator), generator)
+        player.optimizer.zero_grad()
+        torch.stack(list(terms.values())).sum().backward()
+        player.optimizer.step()
+        told.append({name: value.item() for name, value in terms.items()})
+    return told
+
+
+def test_one_clip_is_learned_by_heart_along_all_paths(corpus: Path, tmp_path: Path) -> None:
+    (corpus / "train.txt").write_text("A000\n")
+    plain = smoke()
+    model = replace(
+        plain.model,
+        unified=TwoDomainConfig(
+            width=32,
+            num_heads=2,
+            feedforward=64,
+            private_layers=1,
+            shared_layers=2,
+            detail_width=24,
+            dropout=0.0,
+        ),
+    )
+    training = replace(
+        plain,
+        model=model,
+        data=replace(plain.data, footage_share=0.0, unknown_share=0.0, num_views=1),
+        weights=replace(plain.weights, tie=0.0, steps=0.0, path=0.0),
+        learning_rate=6e-3,
+        noisiest_share=0.0,
+        lift_share=0.0,
+        text_noise=0.0,
+    )
+    told = take(stages(training, [corpus], tmp_path)[0], 80)
+    for path in PATHS:
+        last = sum(terms[path] for terms in told[-8:]) / 8
+        assert last < 0.1 * told[0][path], path
+
+
+def test_a_resumed_run_is_the_run_that_never_stopped(corpus: Path, tmp_path: Path) -> None:
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    few = (
+        *("--set", "loop.num_steps=4", "--set", "wild_stage=0.25"),
+        *("--set", "data.solid_share=0.6", "--set", "data.flat_share=1"),
+    )
+    assert train(corpus, whole, *few) == 0
+    assert train(corpus, halves, *few, "--minutes", "0") == 0  # stops after one step
+    assert train(corpus, halves, *few, "--resume") == 0
+    expected = load_file(whole / "training-state.safetensors")
+    found = load_file(halves / "training-state.safetensors")
+    assert expected.keys() == found.keys()
+    assert all(expected[name].equal(found[name]) for name in expected)
+    told = read_info(whole / "best.safetensors")
+    assert (told.method, told.training["stage"], told.training["step"]) == ("crossdiff", "wild", 4)
+    assert told.accepts == ("prompt", "video")
+    assert all(path in figures(whole)[-1] for path in PATHS)
+    method = load_method(whole / "best.safetensors", torch.device("cpu"))
+    clip = VideoClip(keypoints=torch.rand(30, 33, 3) * 500, fps=20.0)
+    motion = method.run(clip, SampleOptions(num_frames=30, seed=0), lambda step, of: None)
+    assert motion.joints().isfinite().all()
+
+
+def test_clips_told_by_views_alone_teach_no_more_than_that(corpus: Path, tmp_path: Path) -> None:
+    plain = smoke()
+    data = replace(plain.data, solid_share=0.5, flat_share=1.0)
+    training = replace(plain, data=data, weights=replace(plain.weights, tie=0.0))
+    stage = stages(training, [corpus], tmp_path)[0]
+    batch = stage.batches.draw(torch.Generator().manual_seed(0))
+    solid, _ = split_clips(load_corpus([corpus], "train"), data)
+    is_flat = batch.rows >= len(solid)
+    assert 0 < int(is_flat.sum()) < len(is_flat)
+    flat = replace(
+        batch, **{f.name: getattr(batch, f.name)[is_flat] for f in dataclasses.fields(batch)}
+    )
+    player = stage.players[0]
+    terms = player.loss(flat, torch.Generator().manual_seed(1))
+    assert terms["2d-2d"] > 0
+    for name, value in terms.items():
+        assert name == "2d-2d" or value == 0, name
+    sum(terms.values()).backward()  # type: ignore[union-attr]
+    for name, parameter in player.module.named_parameters():
+        assert parameter.grad is None or parameter.grad.isfinite().all()
+        if name.startswith("decoders.3d"):
+            assert parameter.grad is None or parameter.grad.abs().max() == 0, name
+
+
+def test_a_control_in_space_alone_never_sees_a_view(corpus: Path, tmp_path: Path) -> None:
+    alone = [
+        word
+        for name in ("flat_solid", "solid_flat", "flat_flat")
+        for word in ("--set", f"weights.{name}=0")
+    ]
+    run = tmp_path / "run"
+    assert train(corpus, run, "--set", "loop.num_steps=3", *alone) == 0
+    info = read_info(run / "best.safetensors")
+    assert (info.training["supervision"], info.accepts) == ("3d", ("prompt",))
+    assert "2d-2d" not in figures(run)[-1]
+
+
+def test_the_published_network_trains_too(corpus: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = ("model.network=published", "model.representation=humanml3d_263", "loop.num_steps=2")
+    assert train(corpus, run, *(w for word in words for w in ("--set", word))) == 0
+    method = load_method(run / "best.safetensors", torch.device("cpu"))
+    clip = VideoClip(keypoints=torch.rand(12, 33, 3) * 500, fps=20.0)
+    motion = method.run(clip, SampleOptions(num_frames=12, seed=0), lambda step, of: None)
+    assert motion.joints().isfinite().all()
+
+
+def test_shares_that_leave_nothing_are_refused(corpus: Path, tmp_path: Path) -> None:
+    assert train(corpus, tmp_path / "a", "--set", "data.solid_share=0") == 2
+    assert train(corpus, tmp_path / "b", "--set", "data.held_out=walk") == 2
+    assert train(corpus, tmp_path / "c", "--set", "wild_stage=0.9") == 2
