@@ -45,6 +45,7 @@ PARTS = (UPPER_BODY, LOWER_BODY)
 REFINEMENT_SECONDS = 0.15  # over which poses are pulled towards their keypoints
 CHUNK_FRAMES = 1_000  # a longer clip is read in parts, which changes nothing
 _ROOT_FEATURES = 3 + 2 + 4  # up, depth and its change, contacts
+_LOUDNESS = 3.0  # of poses among an encoder's inputs
 _USUAL_LOG_DEPTH = 1.6  # about 5 metres
 _NEAREST_LOG_DEPTH, _FARTHEST_LOG_DEPTH = -1.0, 5.0
 
@@ -153,9 +154,10 @@ class MotionAutoEncoder(nn.Module):
 
     def encode(self, motion: VirtualMotion, mask: Tensor) -> Tensor:
         """Codes (B, 2, N, Z) of a motion; mask (B, T) bool are the frames that count."""
-        joints = 2.0 * motion.joints
-        sixd = rot.matrix_to_sixd(motion.local_rotations)
-        depth = motion.log_depth - _USUAL_LOG_DEPTH
+        joints = _LOUDNESS * motion.joints
+        # what all poses share would drown what tells them apart
+        sixd = _LOUDNESS * (rot.matrix_to_sixd(motion.local_rotations) - _upright().to(joints))
+        depth = _LOUDNESS * (motion.log_depth - _USUAL_LOG_DEPTH)
         change = 20.0 * F.pad(depth.diff(dim=1), (1, 0))
         around = torch.cat(
             (motion.up, torch.stack((depth, change), dim=-1), motion.contacts), dim=-1
