@@ -27,8 +27,10 @@ PATHS = ("3d-3d", "2d-3d", "3d-2d", "2d-2d")
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = str(tmp_path / "cache")
-    monkeypatch.setattr("trainer.data.examples.user_cache_dir", lambda *_, **__: folder)
+    def folder(name: str, *, appauthor: bool) -> str:
+        return str(tmp_path / "cache")
+
+    monkeypatch.setattr("trainer.data.examples.user_cache_dir", folder)
 
 
 def smoke(**changes: object) -> CrossDiffTraining:
