@@ -291,10 +291,10 @@ class _Objective:
 def shortened(batch: LiftBatch, share: float, generator: torch.Generator) -> LiftBatch:
     """The batch with some windows cut: to one frame, or to any number of them."""
     count, num_frames = batch.mask.shape
-    drawn = torch.rand(3, count, generator=generator)
-    length = 2 + ((num_frames - 1) * drawn[1]).floor()
-    length = torch.where(drawn[2] < 0.5, 1.0, length)
-    length = torch.where(drawn[0] < share, length, float(num_frames)).to(batch.mask.device)
+    is_cut, is_single, part = torch.rand(count, 3, generator=generator).unbind(1)
+    length = 2 + ((num_frames - 1) * part).floor()
+    length = torch.where(is_single < 0.5, 1.0, length)
+    length = torch.where(is_cut < share, length, float(num_frames)).to(batch.mask.device)
     frames = torch.arange(num_frames, device=batch.mask.device)
     return replace(batch, mask=batch.mask & (frames < length[:, None]))
 
