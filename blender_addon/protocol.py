@@ -252,7 +252,8 @@ class JobResult:
 class JobFailed:
     """The end of a job that could not be done.
 
-    code: "bad_request", "unknown_model", "bad_model", "out_of_memory", "queue_full", "internal".
+    code: "bad_request", "unknown_model", "bad_model", "bad_engine" (a part of it isn't installed),
+    "out_of_memory", "queue_full", "internal".
     """
 
     job_id: str

@@ -1,4 +1,4 @@
-"""The command line: python -m engine generate | models | describe | devices | serve.
+"""The command line: python -m engine VERB; the verbs are in engine/commands.
 
 Exit codes: 0 done, 1 the work failed, 2 the words or a file given are wrong, 130 interrupted.
 """
@@ -9,7 +9,16 @@ import sys
 from collections.abc import Sequence
 
 from engine import __version__
-from engine.commands import console, describe, devices, generate, models, serve
+from engine.commands import (
+    capture,
+    console,
+    describe,
+    devices,
+    generate,
+    models,
+    predict,
+    serve,
+)
 
 EPILOG = f"example: {generate.EXAMPLE}"
 
@@ -17,11 +26,11 @@ EPILOG = f"example: {generate.EXAMPLE}"
 def parser() -> console.Parser:
     """The words of every verb."""
     top = console.Parser(
-        prog="python -m engine", description="Text to human motion.", epilog=EPILOG
+        prog="python -m engine", description="Text and video to human motion.", epilog=EPILOG
     )
     top.add_argument("--version", action="version", version=__version__)
     verbs = top.add_subparsers(metavar="VERB", required=True)
-    for verb in (generate, models, describe, devices, serve):
+    for verb in (generate, capture, predict, models, describe, devices, serve):
         verb.add_parser(verbs)
     return top
 

@@ -19,13 +19,16 @@ from torch import Tensor
 from engine import __version__
 from engine.capture_quality import CaptureQuality, advice, measure
 from engine.methods.base import Method, Report, RequestError, SampleOptions, VideoClip
-from engine.motion.camera import DEFAULT_FOCAL_LENGTH
+from engine.methods.hmmr import Hmmr
+from engine.motion.camera import DEFAULT_FOCAL_LENGTH, units_to_pixels
 from engine.motion.foot_lock import lock_feet, place_on_floor
 from engine.motion.motion import Motion
 from engine.motion.resample import resample
 from engine.motion.track_fit import fit_to_keypoints
 from engine.video.cleaning import clean
 from engine.video.footage import Footage, clock_rate, on_clock
+from engine.video.frames import film_to_pixels
+from engine.video.keypoint_names import KEYPOINT_NAMES
 from engine.video.tracks import Person, at_click, largest
 
 Floats = NDArray[np.float32]
@@ -45,7 +48,7 @@ class CaptureOptions:
     person: int = -1  # -1: the largest; 0, 1 …: in the order in which they appear
     click: tuple[float, float, float] | None = None  # seconds of the video, x and y in pixels
     fps: float | None = None  # of the result
-    focal_length: float | None = None  # pixels
+    film_focal_length: float | None = None  # millimetres, as on 35 mm film
     seed: int = 0
     num_steps: int | None = None
     guidance_scale: float | None = None
@@ -61,6 +64,27 @@ class Capture:
     image_size: tuple[int, int]
     start: float  # seconds of the video at the first frame
     quality: CaptureQuality
+
+
+def capture_arrays(capture: Capture) -> dict[str, NDArray[np.generic]]:
+    """What an .npz holds of a capture besides its motion."""
+    camera = capture.motion.camera
+    assert camera is not None
+    matrix = torch.cat((camera.rotation, camera.translation[..., None]), dim=-1)
+    half = max(capture.image_size) / 2
+    middle = units_to_pixels(camera.principal_point, capture.image_size)
+    return {
+        "camera": _array(matrix),
+        "focal_length": _array(camera.focal_length[0] * half),
+        "principal_point": _array(middle[0]),
+        "image_size": np.array(capture.image_size, dtype=np.int32),
+        "keypoints": capture.keypoints,
+        "keypoint_names": np.array(KEYPOINT_NAMES[capture.layout]),
+    }
+
+
+def _array(tensor: Tensor) -> Floats:
+    return tensor.detach().cpu().numpy().astype(np.float32)
 
 
 def choose_person(footage: Footage, options: CaptureOptions) -> int:
@@ -102,8 +126,12 @@ def capture(
     report: Report,
     *,
     refine: Refine = fit_to_keypoints,
+    better: Refine | None = None,
 ) -> Capture:
     """The motion of one person of the footage, as long as the footage is.
+
+    `better` makes the lifted motion more likely at the lifter's own rate, before `refine` fits it
+    to the keypoints at the video's.
 
     Raises:
         RequestError: nobody is there, or the model doesn't take video.
@@ -133,21 +161,26 @@ def capture(
     )
     report(0, 100)
     lifted = lifter.run(clip, sample, lambda step, steps: report(10 * step // max(steps, 1), 100))
+    if better is not None:
+        lifted = better(lifted, _at_times_of(lifted, clip), report)
     motion = _of_length(resample(lifted, seen.fps), stop - first)
-    keypoints = clip.track().keypoints
+    targets = clip.track().keypoints
     fitted = refine(
-        motion, keypoints, lambda step, steps: report(10 + 88 * step // max(steps, 1), 100)
+        motion, targets, lambda step, steps: report(10 + 88 * step // max(steps, 1), 100)
     )
     placed = _on_floor(fitted)
     quality = measure(
         placed,
-        keypoints,
+        targets,
         raw=_raw_keypoints(seen, clip, first, stop),
         num_swaps=seen.num_swaps,
         seen_share=seen.share,
     )
     report(100, 100)
     whole = _held(placed, first, len(seen.keypoints) - stop)
+    keypoints = seen.keypoints
+    if options.fps is not None and options.fps != seen.fps:
+        whole, keypoints = _at_rate(whole, keypoints, options.fps)
     told = (*footage.warnings, *seen.warnings, *lifted.warnings, *advice(quality))
     return Capture(
         motion=replace(
@@ -155,7 +188,47 @@ def capture(
             warnings=tuple(dict.fromkeys(told)),
             provenance=_provenance(footage, lifter, number, seen, quality, lifted, options),
         ),
-        keypoints=seen.keypoints,
+        keypoints=keypoints,
+        layout=footage.layout,
+        image_size=footage.info.image_size,
+        start=float(footage.times[0]),
+        quality=quality,
+    )
+
+
+def predict_frame(
+    footage: Footage, lifter: Hmmr, options: CaptureOptions, report: Report
+) -> Capture:
+    """Past, now and future of a person in the footage's middle frame.
+
+    Raises:
+        RequestError: nobody is there.
+        Cancelled: report said so.
+    """
+    number = choose_person(footage, options)
+    seen = _on_clock(footage, footage.people[number], options)
+    first, stop = seen.stretch
+    clip = VideoClip(
+        keypoints=torch.from_numpy(seen.keypoints[first:stop]),
+        fps=seen.fps,
+        image_size=footage.info.image_size,
+        layout=footage.layout,
+        focal_length=seen.focal_length,
+    )
+    motion = lifter.predict(clip, report)
+    middle = seen.keypoints[first + (stop - first) // 2]
+    keypoints = np.stack((np.zeros_like(middle), middle, np.zeros_like(middle)))
+    targets = torch.zeros(3, 22, 3)
+    targets[1] = clip.track().keypoints[(stop - first) // 2]
+    quality = measure(motion, targets, raw=targets, num_swaps=0, seen_share=1.0)
+    told = (*footage.warnings, *motion.warnings)
+    return Capture(
+        motion=replace(
+            motion,
+            warnings=told,
+            provenance=_provenance(footage, lifter, number, seen, quality, motion, options),
+        ),
+        keypoints=keypoints,
         layout=footage.layout,
         image_size=footage.info.image_size,
         start=float(footage.times[0]),
@@ -193,7 +266,9 @@ def _on_clock(footage: Footage, person: Person, options: CaptureOptions) -> _See
         raise RequestError("The person is hardly seen: choose another one")
     first, stop = int(frames[0]), int(frames[-1]) + 1
     keypoints[:first], keypoints[stop:] = 0.0, 0.0
-    focal = options.focal_length or footage.info.focal_length
+    focal = footage.info.focal_length
+    if options.film_focal_length is not None:
+        focal = film_to_pixels(options.film_focal_length, footage.info.image_size)
     turns = _camera_turns(footage, focal, clock)
     warnings: list[str] = []
     if (first > 0 or stop < count) and stop - first < 0.98 * count:
@@ -241,6 +316,20 @@ def _turns_of(seen: _Seen, first: int, stop: int) -> Tensor | None:
 
 def _raw_keypoints(seen: _Seen, clip: VideoClip, first: int, stop: int) -> Tensor:
     return replace(clip, keypoints=torch.from_numpy(seen.raw[first:stop])).track().keypoints
+
+
+def _at_times_of(motion: Motion, clip: VideoClip) -> Tensor:
+    """The clip's keypoints (T, 22, 3) in image units at the motion's frames."""
+    track = clip.track().keypoints.numpy()
+    clock = np.arange(motion.num_frames) / motion.fps
+    return torch.from_numpy(on_clock(track, np.arange(len(track)) / clip.fps, clock))
+
+
+def _at_rate(motion: Motion, keypoints: Floats, fps: float) -> tuple[Motion, Floats]:
+    """Motion and keypoints at another rate, frame by frame beside each other."""
+    other = resample(motion, fps)
+    before = np.arange(len(keypoints)) / motion.fps
+    return other, on_clock(keypoints, before, np.arange(other.num_frames) / fps)
 
 
 def _of_length(motion: Motion, num_frames: int) -> Motion:

@@ -32,6 +32,10 @@ class RequestError(ValueError):
     """Words or numbers of a request that can't be served; the message is one line for the user."""
 
 
+class UnknownModelError(RequestError):
+    """No model has the name that was asked for."""
+
+
 class Cancelled(Exception):
     """The client has asked to stop. Raised by report(), passed through by a method."""
 

@@ -13,7 +13,9 @@ import torch
 
 from engine.checkpoint import CheckpointError, CheckpointInfo, read_info
 from engine.methods import load_method
-from engine.methods.base import Method, RequestError
+from engine.methods.base import Method, RequestError, UnknownModelError
+
+__all__ = ["ModelStore", "Models", "UnknownModelError", "model_folders", "user_data_folder"]
 
 log = logging.getLogger(__name__)
 
@@ -21,10 +23,6 @@ DEFAULT_MODEL = "mdm-free"
 SHIPPED_MODELS = Path(__file__).resolve().parent.parent / "models"
 
 Loader = Callable[[Path, torch.device], Method]
-
-
-class UnknownModelError(RequestError):
-    """No model has the name that was asked for."""
 
 
 class Models(Protocol):

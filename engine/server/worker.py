@@ -13,6 +13,8 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import zmq
 
@@ -24,6 +26,11 @@ from engine.networks.text_encoder import TextEncoderError
 from engine.server.memory import Attempt, attempts, free_memory, is_out_of_memory
 from engine.server.model_store import Models, UnknownModelError
 from engine.server.results import motion_to_result
+from engine.video.frames import VideoError
+from engine.video.keypoints import DetectorError, KeypointFileError
+
+if TYPE_CHECKING:
+    from engine.capture_job import CaptureJob  # what it imports would make the start longer
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +84,9 @@ def run_job(
     started = time.monotonic()
     try:
         if isinstance(request, protocol.VideoRequest):
-            raise RequestError(why_no_video(request, models))
-        end = _generate(request, models, send, is_cancelled)
+            end = _capture(request, models, send, is_cancelled)
+        else:
+            end = _generate(request, models, send, is_cancelled)
     except Exception as error:  # noqa: BLE001 - whatever a job does, the engine goes on
         end = _failure(request.job_id, error)
     if end is not None:
@@ -159,23 +167,51 @@ def to_generation(request: protocol.PromptRequest) -> GenerationRequest:
     )
 
 
-def why_no_video(request: protocol.VideoRequest, models: Models) -> str:
-    """Why a request with a movie can't be served, in a line for the user.
+def to_capture(request: protocol.VideoRequest) -> CaptureJob:
+    """The request in the engine's terms.
 
     Raises:
-        UnknownModelError: no model has the name that was asked for.
+        RequestError: the prompt can't be served.
     """
-    names = {info.name for info in models.entries()}
-    takers = sorted(info.name for info in models.entries() if "video" in info.accepts)
-    if not takers:
-        return "No model here accepts video: write a prompt instead, or add a model that does"
-    if request.model and request.model not in names:
-        raise UnknownModelError(
-            f"There is no model {request.model[:80]!r}, needs one of: {', '.join(takers)}"
-        )
-    if request.model and request.model not in takers:
-        return f"The model {request.model} does not accept video, needs one of: {', '.join(takers)}"
-    return "This engine cannot read video yet: install a newer one"
+    from engine.capture import CaptureOptions
+    from engine.capture_job import CaptureJob
+
+    return CaptureJob(
+        path=Path(request.path),
+        frames=(request.first_frame, request.num_frames),
+        options=CaptureOptions(
+            person=request.person,
+            fps=request.fps,
+            seed=draw_seed() if request.seed < 0 else request.seed,
+        ),
+        model=request.model,
+        prompt=Prompt(request.prompt) if request.prompt.strip() else None,
+    )
+
+
+def _capture(
+    request: protocol.VideoRequest,
+    models: Models,
+    send: Send,
+    is_cancelled: Callable[[], bool],
+) -> protocol.Message | None:
+    """Send the motions. Return the message that ends the job, None if the last motion has."""
+    from engine.capture_job import run_captures
+
+    report = _Reporter(request.job_id, send, is_cancelled)
+    found = run_captures(to_capture(request), models, report, count=request.count)
+    try:
+        for candidate, (_, made) in enumerate(found):
+            result = motion_to_result(
+                made.motion, job_id=request.job_id, candidate=candidate, count=request.count
+            )
+            send(result)
+    except Cancelled:
+        return protocol.JobCancelled(job_id=request.job_id)
+    finally:
+        found.close()
+        free_memory()
+    return None
 
 
 class _Reporter:
@@ -220,8 +256,10 @@ def _explain(error: Exception) -> tuple[str, str]:
     match error:
         case UnknownModelError():
             return "unknown_model", str(error)
-        case RequestError():
+        case RequestError() | VideoError() | KeypointFileError():
             return "bad_request", str(error)
+        case DetectorError():
+            return "bad_engine", str(error)
         case CheckpointError() | TextEncoderError():
             return "bad_model", str(error)
         case _ if is_out_of_memory(error):

@@ -342,8 +342,13 @@ def _focal_length(
         except (ValueError, IndexError):
             continue
         if 5 < millimetres < 2000:
-            return millimetres / _FILM_DIAGONAL * math.hypot(*image_size)
+            return film_to_pixels(millimetres, image_size)
     return None
+
+
+def film_to_pixels(millimetres: float, image_size: tuple[int, int]) -> float:
+    """A focal length as on 35 mm film, which has the same angle across the diagonal, in pixels."""
+    return millimetres / _FILM_DIAGONAL * math.hypot(*image_size)
 
 
 def _one_field(image: Image) -> Image:

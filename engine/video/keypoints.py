@@ -22,6 +22,10 @@ class DetectorError(RuntimeError):
     """A detector or its files are missing. The message is one line for the user."""
 
 
+class KeypointFileError(ValueError):
+    """Keypoint files that can't be used. The message is one line for the user."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Region:
     """A square that holds a person: centre and side in pixels, turned by `angle` radians."""

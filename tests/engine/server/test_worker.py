@@ -34,7 +34,7 @@ class ModelsWithLifter(FakeModels):
             "fake does not accept video, needs one of: lif",
         ),
         (ModelsWithLifter(), "gone", "unknown_model", "no model 'gone', needs one of: lifter"),
-        (ModelsWithLifter(), "lifter", "bad_request", "cannot read video yet"),
+        (ModelsWithLifter(), "lifter", "bad_request", "no file /films/walk.mp4"),
     ],
 )
 def test_a_movie_is_answered_in_words(

@@ -1,0 +1,218 @@
+"""A capture from start to end: models chosen, footage watched, one person's motion made."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from engine.capture import (
+    Capture,
+    CaptureOptions,
+    Refine,
+    capture,
+    choose_person,
+    predict_frame,
+)
+from engine.checkpoint import CheckpointInfo
+from engine.methods.base import Method, Prompt, Report, RequestError, UnknownModelError
+from engine.methods.hmmr import Hmmr
+from engine.methods.video_mdm import RefineOptions, VideoMdm
+from engine.motion.motion import Motion
+from engine.motion.ray_projection import Sight
+from engine.video.footage import Footage, watch
+from engine.video.frames import Span, span_of_frames
+from engine.video.keypoint_files import read_keypoints
+from engine.video.keypoints import KeypointDetector
+
+DEFAULT_LIFTER = "hmmr-free"
+DETECTORS = ("blazepose", "rtmpose")
+_STEPS = 1000  # in which progress is counted
+_WATCHED = 700  # of them, when the footage has been watched
+_WINDOW_SECONDS = 10.0  # that a prior sees at once
+
+
+class HasModels(Protocol):
+    """What is needed of a model store."""
+
+    def entries(self) -> list[CheckpointInfo]:
+        """The models that there are."""
+        ...
+
+    def load(self, name: str) -> Method:
+        """A model, ready to run."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptureJob:
+    """What to capture, and with what."""
+
+    path: Path
+    span: Span | None = None  # None: all of it
+    frames: tuple[int, int] | None = None  # first, and how many: instead of a span
+    options: CaptureOptions = CaptureOptions()  # noqa: RUF009 - frozen
+    lifter: str = ""
+    model: str = ""  # another lifter, or a prior that betters what the lifter makes
+    prompt: Prompt | None = None  # for a prior
+    detector: str = DETECTORS[0]
+    keypoints: Path | None = None  # files of another detector, instead of one that runs
+
+
+def run_capture(job: CaptureJob, models: HasModels, report: Report) -> tuple[Footage, Capture]:
+    """Do the job; the same as the first of `run_captures`."""
+    return next(run_captures(job, models, report))
+
+
+def run_captures(
+    job: CaptureJob, models: HasModels, report: Report, *, count: int = 1
+) -> Generator[tuple[Footage, Capture]]:
+    """Do the job with `count` seeds. report counts all of it, and may raise to stop.
+
+    Only a prior draws by chance: without one all results are alike, and are made once.
+
+    Raises:
+        RequestError: a model isn't there or doesn't fit, or nobody is found.
+        VideoError: the video can't be read.
+        DetectorError: the detector isn't installed.
+        KeypointFileError: the keypoint files can't be read.
+        CheckpointError: a model's file can't be used.
+        Cancelled: report said so.
+    """
+    lifter_name, prior_name = choose_models(models.entries(), job.lifter, job.model)
+    footage = _watched(job, lambda step, steps: report(_WATCHED * step // max(steps, 1), _STEPS))
+    choose_person(footage, job.options)  # nobody there: say so before models are loaded
+    prior = models.load(prior_name) if prior_name else None
+    lifter = models.load(lifter_name)
+    made: Capture | None = None
+    for candidate in range(count):
+
+        def report_made(step: int, steps: int, done: int = candidate) -> None:
+            part = (done + step / max(steps, 1)) / count
+            report(_WATCHED + int((_STEPS - _WATCHED) * part), _STEPS)
+
+        if made is None or prior is not None:
+            options = replace(job.options, seed=job.options.seed + candidate)
+            better = None if prior is None else _better(prior, job.prompt, options.seed)
+            made = capture(footage, lifter, options, report_made, better=better)
+        yield footage, made
+
+
+def _watched(job: CaptureJob, report: Report) -> Footage:
+    span = job.span or Span()
+    if job.frames is not None:
+        span = span_of_frames(job.path, *job.frames)
+    if job.keypoints is not None:
+        return read_keypoints(job.keypoints, job.path, span, report)
+    footage = watch(job.path, span, make_detector(job.detector), report)
+    gc.collect()  # the detector's networks
+    return footage
+
+
+def choose_models(entries: Sequence[CheckpointInfo], lifter: str, model: str) -> tuple[str, str]:
+    """The names of the lifter and of the prior ("": none) by what was asked for.
+
+    Raises:
+        RequestError: there is no lifter, or one of that name doesn't exist or takes no video.
+    """
+    by_name = {info.name: info for info in entries}
+    lifters = [name for name, info in by_name.items() if _lifts(info)]
+    if not lifters:
+        raise RequestError(
+            "No model here accepts video: write a prompt instead, or add a model that does"
+        )
+    for name in (lifter, model):
+        if name and name not in by_name:
+            raise UnknownModelError(
+                f"There is no model {name[:80]!r}, needs one of: {', '.join(lifters)}"
+            )
+        if name and name not in lifters and by_name[name].method != "video_mdm":
+            raise RequestError(
+                f"The model {name} does not accept video, needs one of: {', '.join(lifters)}"
+            )
+    prior = model if model and by_name[model].method == "video_mdm" else ""
+    wanted = lifter or (model if not prior else "")
+    if wanted and wanted not in lifters:
+        raise RequestError(f"The model {wanted} lifts no video, needs one of: {', '.join(lifters)}")
+    if not wanted:
+        wanted = DEFAULT_LIFTER if DEFAULT_LIFTER in lifters else lifters[0]
+    return wanted, prior
+
+
+def make_detector(name: str) -> KeypointDetector:
+    """A detector by its name.
+
+    Raises:
+        DetectorError: it isn't installed.
+    """
+    if name == "rtmpose":
+        from engine.video.rtmpose import RtmPose
+
+        return RtmPose()
+    from engine.video.blazepose import BlazePose
+
+    return BlazePose()
+
+
+def _lifts(info: CheckpointInfo) -> bool:
+    return "video" in info.accepts and info.method != "video_mdm"
+
+
+def _better(prior: Method, prompt: Prompt | None, seed: int) -> Refine:
+    """The prior's way to better a lifted motion, a window at a time."""
+    assert isinstance(prior, VideoMdm)
+    options = RefineOptions(seed=seed)
+
+    def better(motion: Motion, keypoints: Tensor, report: Report) -> Motion:
+        assert motion.camera is not None
+        sight = Sight(
+            camera=motion.camera,
+            plane_points=motion.camera.to_plane(keypoints[..., :2]),
+            confidence=keypoints[..., 2],
+        )
+        size = round(_WINDOW_SECONDS * motion.fps)
+        root, rotations = [], []
+        for start in range(0, motion.num_frames, size):
+            stop = min(motion.num_frames, start + size)
+            part = motion.crop(start, stop)
+            if part.num_frames >= 2:
+                part = prior.refine(part, sight[start:stop], prompt, options, report)
+            root.append(part.root_translation)
+            rotations.append(part.local_rotations)
+        return Motion(
+            fps=motion.fps,
+            skeleton=motion.skeleton,
+            root_translation=torch.cat(root),
+            local_rotations=torch.cat(rotations),
+            contacts=motion.contacts,
+            provenance=motion.provenance,
+            warnings=motion.warnings,
+            camera=motion.camera,
+            joint_confidence=motion.joint_confidence,
+        )
+
+    return better
+
+
+def predict(
+    image: Path, model: str, options: CaptureOptions, models: HasModels, report: Report
+) -> Capture:
+    """Past, now and future of the person in a picture: a motion of three frames.
+
+    Raises:
+        RequestError: nobody is found, or the model tells no past and future.
+        VideoError: the picture can't be read.
+        DetectorError: the detector isn't installed.
+    """
+    lifter = models.load(choose_models(models.entries(), model, "")[0])
+    if not isinstance(lifter, Hmmr):
+        raise RequestError(
+            f"The model {lifter.info.name} tells no past and future, needs one of the method hmmr"
+        )
+    footage = watch(image, Span(), make_detector(DETECTORS[0]), report, with_camera=False)
+    return predict_frame(footage, lifter, options, report)
