@@ -86,7 +86,7 @@ def _run(args: argparse.Namespace, team: Team) -> int:
         told = train_stages(
             stages, training.loop, args.out, resume=args.resume, minutes=args.minutes, team=team
         )
-    except ShareError as error:
+    except (ShareError, CorpusError) as error:
         print(error, file=sys.stderr)
         return 2
     if not team.is_first:

@@ -42,7 +42,7 @@ NUM_OPEN = 4  # shards in memory at a time
 KNOWN_CAPTIONS = 2_000  # that the index names: what a prompt is held against
 _GROUP = 4  # batches drawn together, so that clips of like length share one
 
-Encode = Callable[[Sequence[str]], TextFeatures]
+Encode = Callable[[list[str]], TextFeatures]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +198,7 @@ class Shard:
         self.weights = self._tensors["weights"]
         self.num_clips = len(self.weights)
         ends = self._tensors["clip_ends"]
-        self.lengths = torch.diff(ends, prepend=ends.new_zeros(1)).tolist()
+        self.lengths: list[int] = torch.diff(ends, prepend=ends.new_zeros(1)).tolist()
         if int(ends[-1]) != len(self._tensors["features"]) or min(self.lengths) < 2:
             raise ValueError("its clips aren't those of its features")
         if not bool(self._tensors["features"].isfinite().all()):
@@ -262,7 +262,7 @@ def all_batches(index: ShardIndex, split: str, size: int = 32, most: int = 64) -
         shard = open_shard(index, name)
         if shard is None:
             continue
-        rows = sorted(range(shard.num_clips), key=lambda row: shard.lengths[row])
+        rows = sorted(range(shard.num_clips), key=shard.lengths.__getitem__)
         for start in range(0, len(rows), size):
             group = [(shard, row) for row in rows[start : start + size]]
             none = [0.0] * len(group)
