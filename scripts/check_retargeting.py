@@ -20,6 +20,7 @@ import contextlib
 import io
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import bpy
@@ -32,12 +33,11 @@ from retarget_measures import Figures, Posed, measure
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from blender_addon.rig.bone_match import BoneMatch, RigError
-from blender_addon.rig.retarget_options import RetargetOptions
 from blender_addon.rig.source_motion import SourceMotion
+from blender_addon.scene import target
 from blender_addon.scene.action_writer import write_action
 from blender_addon.scene.rest_pose import match_bones
 
-FREE = RetargetOptions(plant_feet=False, plant_toes=False, keep_above_floor=False)
 RIGIFY_FRAMES = 40  # its 706 bones take 0.1 s a frame
 TO_WORLD = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # for a character that faces -Y
 # Where the deforming bones of Rigify's control rig are.
@@ -98,9 +98,10 @@ def _check(rig: str, name: str, path: Path, arguments: argparse.Namespace) -> bo
     if rig == "rigify":
         source = _first(source, RIGIFY_FRAMES)
     match = match_bones(armature)
-    write_action(armature, source, start_frame=1, options=FREE, match=match)
+    options = replace(target.options_of(armature), key_ik=arguments.ik)
+    free_options = replace(options, plant_feet=False, plant_toes=False, keep_above_floor=False)
+    write_action(armature, source, start_frame=1, options=free_options, match=match)
     free = measure_action(armature, rig, match, source)
-    options = RetargetOptions(key_ik=arguments.ik)
     write_action(armature, source, start_frame=1, options=options, match=match)
     planted = measure_action(armature, rig, match, source)
     kept = keeps_limits(free, planted)

@@ -197,6 +197,10 @@ class BoneTree:
             return None
         if alike < count:
             a, b = _cut(a, alike + 1), _cut(b, alike + 1)
+        elif len(lengths[0]) != len(lengths[1]):  # a sword lengthens one arm
+            a, b = (
+                path if len(path.bones) == count + 1 else _cut(path, count + 1) for path in (a, b)
+            )
         apart = np.linalg.norm(a.points[[0, -1]] - b.points[[0, -1]], axis=-1)
         return (a, b) if float(apart.max()) > 10 * _SAME_PLACE * self.size else None
 

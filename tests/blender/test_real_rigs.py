@@ -15,7 +15,8 @@ from blender_addon.protocol import JobResult
 from blender_addon.rig.source_motion import source_from_result
 from blender_addon.scene.action_writer import write_action
 from blender_addon.scene.rest_pose import match_bones
-from check_retargeting import FREE, keeps_limits, measure_action
+from check_retargeting import keeps_limits, measure_action
+from tests.blender_addon.rig.rig_parts import FREE
 
 pytestmark = pytest.mark.blender
 
