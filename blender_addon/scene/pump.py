@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 ACTIVE_INTERVAL_S = 0.1
 IDLE_INTERVAL_S = 1.0  # with an engine that has nothing to do: to see when it dies
+LATE_S = 0.6  # until the second drawing of a sidebar whose panels have changed
 BUDGET_S = 0.02  # of one call: about one frame of playback at 60 Hz
 _DRAGGING = ("TRANSFORM_OT_", "POSE_OT_", "ACTION_OT_", "GRAPH_OT_", "NLA_OT_")
 
@@ -39,15 +40,20 @@ def start() -> None:
 
 def stop() -> None:
     """End polling, when the add-on is switched off."""
-    for timer in (poll, _redraw_sidebars):
+    for timer in (poll, _redraw_sidebars, _redraw_late):
         if bpy.app.timers.is_registered(timer):
             bpy.app.timers.unregister(timer)
 
 
 def redraw_soon() -> None:
-    """Draw the sidebars once more: panels find their places only after those above have changed."""
-    if not bpy.app.timers.is_registered(_redraw_sidebars):
-        bpy.app.timers.register(_redraw_sidebars, first_interval=ACTIVE_INTERVAL_S)
+    """Draw the sidebars again: panels find their places only after those above have changed.
+
+    Twice, because on a slow display the first may be the same drawing as that of the change.
+    """
+    for timer, interval in ((_redraw_sidebars, ACTIVE_INTERVAL_S), (_redraw_late, LATE_S)):
+        if bpy.app.timers.is_registered(timer):
+            bpy.app.timers.unregister(timer)
+        bpy.app.timers.register(timer, first_interval=interval)
 
 
 def poll() -> float | None:
@@ -141,6 +147,11 @@ def _shown_state() -> object:
         for job in session.jobs
     ]
     return session.state, session.message, len(session.models()), jobs
+
+
+def _redraw_late() -> None:
+    """Another timer that runs once."""
+    _redraw_sidebars()
 
 
 def _redraw_sidebars() -> None:

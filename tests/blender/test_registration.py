@@ -18,6 +18,7 @@ pytestmark = pytest.mark.blender
 TIMERS = (
     pump.poll,
     pump._redraw_sidebars,
+    pump._redraw_late,
     target._find_asked,
     sequencer._measure_asked,
     preferences.refresh_view,
