@@ -99,7 +99,12 @@ def _run(args: argparse.Namespace, team: Team) -> int:
 
 
 def _available_cores() -> int:
-    """Cores that this process may use; fewer than the machine's under taskset or in a container."""
+    """Cores that this process may use: OMP_NUM_THREADS says, else as many as it may run on.
+
+    That is fewer than the machine's under taskset or in a container.
+    """
+    if (told := os.environ.get("OMP_NUM_THREADS", "")).isdigit() and int(told) > 0:
+        return int(told)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
