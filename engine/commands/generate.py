@@ -48,6 +48,12 @@ def add_parser(verbs: console.Verbs) -> None:
     parser.add_argument("--steps", type=int, help="denoising steps (default: the model's)")
     parser.add_argument("--guidance", type=float, help="guidance scale (default: the model's)")
     parser.add_argument(
+        "--mixture",
+        type=float,
+        metavar="ALPHA",
+        help="sample a 2D view first, down to this share (0 to 1) of the noise, then lift it",
+    )
+    parser.add_argument(
         "--count", type=int, help="this many motions, with the seeds that follow; numbers the files"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=".npz or .bvh")
@@ -118,7 +124,7 @@ def _generate(arguments: argparse.Namespace, files: list[Path]) -> Iterator[tupl
     """Write each motion as soon as it is made."""
     from engine.device import choose_device
     from engine.generation import draw_seed, generate
-    from engine.methods.base import Prompt, check_seconds
+    from engine.methods.base import MixtureMethod, Prompt, RequestError, check_seconds
     from engine.motion.files import write_motion
     from engine.server.model_store import ModelStore, model_folders
 
@@ -127,6 +133,10 @@ def _generate(arguments: argparse.Namespace, files: list[Path]) -> Iterator[tupl
         check_seconds(arguments.seconds)
     store = ModelStore(model_folders(arguments.models), choose_device(arguments.device))
     method = store.load(arguments.model)
+    if arguments.mixture is not None:
+        if not isinstance(method, MixtureMethod):
+            raise RequestError(f"The model {method.info.name} can't sample mixtures")
+        method = method.mixed(arguments.mixture)
     seed = draw_seed() if arguments.seed is None else arguments.seed
     request = _request(arguments, prompt, method, seed)
     with console.ProgressLine("Generating") as progress:

@@ -185,6 +185,19 @@ class BatchMethod(Protocol):
         ...
 
 
+@runtime_checkable
+class MixtureMethod(Protocol):
+    """A model of motion and its views that can begin in one and end in the other."""
+
+    def mixed(self, alpha: float) -> Method:
+        """The same model that samples a view down to the share alpha of the noise, then motion.
+
+        Raises:
+            RequestError: alpha is not 0 to 1.
+        """
+        ...
+
+
 def check_seconds(seconds: float) -> None:
     """Refuse a length that no model makes.
 
