@@ -70,6 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="measure samples against the training clips too and draw the closest pairs",
     )
     parser.add_argument(
+        "--lifting", action="store_true", help="as lifters, models that also take prompts"
+    )
+    parser.add_argument(
         "--moving", type=float, default=0.0, metavar="SHARE", help="of lifters' cameras"
     )
     parser.add_argument(
@@ -86,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate. 0 done, 2 if a file or a word is wrong."""
     try:
         _check(args)
-        if is_lifter(args.checkpoint):
+        if args.lifting or is_lifter(args.checkpoint):
             return run_lifters(args, _paths(args), _progress)
         evaluator, info = load_evaluator(args.evaluator)
         clips = _thin_out(load_corpus(args.data, args.split), args.limit)
