@@ -35,7 +35,7 @@ SESSIONS = {
 INSTALLS_ITSELF = "artist"  # the session that installs the zip by Blender's own operator
 # No --factory-startup: the preferences have to know that the extension is on.
 WINDOW = ["-noaudio", "--window-geometry", "0", "0", "1600", "900"]
-TIMEOUT_S = 1200
+TIMEOUT_S = 1800
 
 
 def main() -> int:

@@ -25,7 +25,7 @@ from main_thread import MainThreadWatch
 
 EXTENSION = "bl_ext.user_default.marey"
 ENGINE_TIMEOUT_S = 400.0
-MOTION_TIMEOUT_S = 200.0
+MOTION_TIMEOUT_S = 500.0
 ROW = 20  # pixels of a row of buttons at UI scale 1, its gap included
 COUNT = 4
 options = json.loads(Path(sys.argv[sys.argv.index("--") + 1]).read_text(encoding="utf-8"))
@@ -239,6 +239,9 @@ def _cancel_another() -> window.Script:
     assert job.state.value == "cancelled", job.state
     assert len(bpy.data.actions) == 1, list(bpy.data.actions)
     shoot("14-cancelled")
+    yield from window.scroll(window.region(window.area(), "UI"), 12)
+    shoot("14-cancelled-list")
+    yield from window.scroll(window.region(window.area(), "UI"), -12)
     settings.count, settings.num_steps = 1, 0
 
 
@@ -269,6 +272,9 @@ def _regenerate(name: str, keys: dict) -> window.Script:
     bpy.context.scene.motion.prompt = options["prompt"]
     yield 1.5
     shoot("16-regenerated")
+    yield from window.scroll(window.region(window.area(), "UI"), 12)
+    shoot("17-again")
+    yield from window.scroll(window.region(window.area(), "UI"), -12)
     print(f"regenerated: {len(keys)} curves, apart by {apart:.1e} at most", flush=True)
 
 
@@ -279,7 +285,7 @@ def _large_letters() -> window.Script:
     yield from _wait_for_jobs()
     bpy.context.preferences.view.ui_scale = 1.5
     yield 2.0
-    shoot("17-large-letters")
+    shoot("18-large-letters")
     bpy.context.preferences.view.ui_scale = 1.0
 
 

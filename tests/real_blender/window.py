@@ -67,6 +67,19 @@ def key(kind: str, **modifiers: bool) -> Script:
         yield 0.3
 
 
+def scroll(of: bpy.types.Region, steps: int) -> Script:
+    """Turn the wheel over a region: down for positive steps."""
+    event = bpy.context.window_manager.windows[0].event_simulate
+    x, y = of.x + of.width // 2, of.y + of.height // 2
+    event(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
+    yield 0.3
+    for _ in range(abs(steps)):
+        kind = "WHEELDOWNMOUSE" if steps > 0 else "WHEELUPMOUSE"
+        event(type=kind, value="PRESS", x=x, y=y)
+        yield 0.1
+    yield 1.0
+
+
 def press(kind: str) -> Script:
     """Press and release a key for the field that is being edited."""
     event = bpy.context.window_manager.windows[0].event_simulate
