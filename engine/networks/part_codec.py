@@ -18,6 +18,7 @@ from engine.networks.transformer import SelfAttention, rotary_angles
 
 FRAMES_PER_TOKEN = 4
 _HALVINGS = 2
+_CHANGE = 4.0  # how much louder changes from frame to frame are made
 
 
 def whole_tokens(num_frames: int) -> int:
@@ -37,7 +38,7 @@ class TimeEncoder(nn.Module):
         """Blocks at the frame rate have the dilations; one more follows each halving."""
         super().__init__()
         self.frames = nn.ModuleList(TemporalBlock(width, dilation) for dilation in dilations)
-        self.halve = nn.ModuleList(_linear(2 * width, width) for _ in range(_HALVINGS))
+        self.halve = nn.ModuleList(_halving(width) for _ in range(_HALVINGS))
         self.tokens = nn.ModuleList(TemporalBlock(width, 1) for _ in range(_HALVINGS))
         # each halving doubles how far a block reaches
         self.reach = 2 * (sum(dilations) + 2 + 4) + FRAMES_PER_TOKEN
@@ -62,7 +63,7 @@ class TimeDecoder(nn.Module):
     def __init__(self, num_codes: int, width: int) -> None:
         super().__init__()
         self.start = _linear(num_codes, width)
-        self.widen = nn.ModuleList(_linear(width, 2 * width) for _ in range(_HALVINGS))
+        self.widen = nn.ModuleList(_doubling(width) for _ in range(_HALVINGS))
         self.tokens = nn.ModuleList(TemporalBlock(width, 1) for _ in range(_HALVINGS))
         self.frames = TemporalBlock(width, 1)
         self.reach = 2 * (4 + 2 + 1)
@@ -129,4 +130,26 @@ def _linear(num_in: int, num_out: int) -> nn.Linear:
     layer = nn.Linear(num_in, num_out)
     nn.init.normal_(layer.weight, std=num_in**-0.5)
     nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _halving(width: int) -> nn.Linear:
+    """Two frames to one: starts with what they share, and loudly with what sets them apart.
+
+    Neighbours are so alike that their difference would drown in their mean.
+    """
+    layer = _linear(2 * width, width)
+    with torch.no_grad():
+        mean, change = layer.weight.chunk(2, dim=1)
+        loud = _CHANGE * change
+        layer.weight.copy_(torch.cat((mean - loud, mean + loud), dim=1) / 2**0.5)
+    return layer
+
+
+def _doubling(width: int) -> nn.Linear:
+    """One to two frames: these start nearly alike, as frames of a motion are."""
+    layer = _linear(width, 2 * width)
+    with torch.no_grad():
+        mean, change = layer.weight.chunk(2, dim=0)
+        layer.weight.copy_(torch.cat((mean - change / _CHANGE, mean + change / _CHANGE), dim=0))
     return layer

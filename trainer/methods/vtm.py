@@ -84,7 +84,7 @@ class VtmTraining:
     autoencoder_share: float = 0.2  # of the steps, in which only motions are encoded
     short_share: float = 0.15  # of the windows that are cut: half of them to a single frame
     learning_rate: float = 8e-4
-    autoencoder_rate: float = 0.3  # of the learning rate, once keypoints are learned from
+    autoencoder_rate: float = 1.0  # of the learning rate, once keypoints are learned from
     weight_decay: float = 0.02
     precision: str = "auto"  # of the forward pass; see trainer.precision
 
