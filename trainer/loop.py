@@ -50,6 +50,25 @@ class LoopSettings:
         return up * (0.05 + 0.95 * left)
 
 
+class RunningMean:
+    """The mean of about the last 50 losses; a loss is read off its device when it is settled."""
+
+    def __init__(self, value: float = 0.0) -> None:
+        self.value = value
+        self._waiting: list[tuple[Tensor, int]] = []
+
+    def add(self, loss: Tensor, step: int) -> None:
+        """The loss () of a step, from 1."""
+        self._waiting.append((loss, step))
+
+    def settle(self) -> float:
+        """The mean with all that was added: waits for the device."""
+        for loss, step in self._waiting:
+            self.value += (loss.item() - self.value) / min(step, 50)
+        self._waiting.clear()
+        return self.value
+
+
 def train_stages(
     stages: Sequence[Stage],
     settings: LoopSettings,
@@ -99,7 +118,7 @@ def train_stage(
     generator = torch.Generator().manual_seed(settings.seed)
     emas = _emas(stage, settings.ema_decay)
     base_rates = _rates(stage)
-    first_step, best, mean_loss = 0, float("inf"), 0.0
+    first_step, best, losses = 0, float("inf"), RunningMean()
     figures: dict[str, float] = {}
 
     # --- Resume ---
@@ -107,7 +126,7 @@ def train_stage(
     if state is not None:
         tensors, numbers = state
         first_step, best = int(numbers["step"]), float(numbers["best"])
-        mean_loss = float(numbers.get("mean_loss", 0.0))
+        losses = RunningMean(float(numbers.get("mean_loss", 0.0)))
         stage.batches.restore(numbers["waiting"])
         _restore(stage, emas, tensors)
         generator.set_state(tensors["generator"])
@@ -121,7 +140,9 @@ def train_stage(
     steps = (settings.num_steps, first_step, before)
     with RunReport(folder, *steps, is_silent=not team.is_first) as report:
         for step in range(first_step + 1, settings.num_steps + 1):
-            batch = to_device(stage.batches.draw(generator), device)
+            batch = stage.batches.draw(generator)
+            losses.settle()  # now: a graphics card was busy with the step before until here
+            batch = to_device(batch, device)
             for player, learner, rates in zip(stage.players, learners, base_rates, strict=True):
                 for group, rate in zip(player.optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * settings.rate_factor(step)
@@ -131,15 +152,14 @@ def train_stage(
                 norm = nn.utils.clip_grad_norm_(player.module.parameters(), settings.clip_norm)
                 player.optimizer.step()
                 emas[player.name].update(player.module, step)
-                loss = torch.stack(list(terms.values())).sum().item()
-                mean_loss += (loss - mean_loss) / min(step, 50)
+                losses.add(torch.stack(list(terms.values())).detach().sum(), step)
                 if step % settings.log_every == 0:
                     named = _named(player, terms)
                     report.figures(
-                        before + step, {**named, "loss": mean_loss, "gradient": norm.item()}
+                        before + step, {**named, "loss": losses.settle(), "gradient": norm.item()}
                     )
             elapsed = time.monotonic() - started
-            report.step(step, elapsed / (step - first_step), mean_loss)
+            report.step(step, elapsed / (step - first_step), losses.value)
 
             # --- Validate and save ---
             is_last = step == settings.num_steps
@@ -157,7 +177,7 @@ def train_stage(
                 state_tensors["generator"] = generator.get_state()
                 state_tensors |= _dropout_states(team)
                 numbers: dict[str, Any] = {"stage": stage.name, "step": step, "best": best}
-                numbers |= {"mean_loss": mean_loss, "waiting": stage.batches.waiting()}
+                numbers |= {"mean_loss": losses.settle(), "waiting": stage.batches.waiting()}
                 _write(team, folder, state_tensors, numbers)
             if is_over:
                 log.info("Stopped after %.1f minutes at step %d; --resume goes on", minutes, step)

@@ -61,6 +61,9 @@ def test_a_resumed_run_is_the_run_that_never_stopped(corpus: Path, tmp_path: Pat
     found = load_file(halves / "training-state.safetensors")
     assert expected.keys() == found.keys()
     assert all(expected[name].equal(found[name]) for name in expected)
+    # the curve too, but for the validation where it was stopped
+    curves = [[row for row in figures(run) if "loss" in row] for run in (whole, halves)]
+    assert curves[0] == curves[1]
 
 
 def test_dry_run_prints_the_configuration_and_writes_nothing(

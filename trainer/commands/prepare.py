@@ -1,4 +1,4 @@
-"""`trainer prepare`: make training data: 2D keypoint clips, teacher motions, shards."""
+"""`trainer prepare`: make training data: corpora, 2D keypoint clips, teacher motions, shards."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import importlib
 
 KINDS = {
+    "motion": "motion data in a field's layout, as a corpus on the built-in skeleton",
     "views": "2D keypoint clips of a corpus seen by virtual cameras",
     "teacher": "motions lifted from keypoint clips, to learn from 2D with",
     "shards": "corpora in pieces, for those that are larger than memory",

@@ -48,7 +48,7 @@ from trainer.data.clip import (
     checked_array,
     resampled,
 )
-from trainer.data.layouts.body_models import BodyModels, pose_body
+from trainer.data.layouts.body_models import VARIABLE, BodyModels, pose_body
 from trainer.data.layouts.captions import read_captions
 from trainer.data.layouts.humanml3d import captioned_parts
 from trainer.data.uniform_skeleton import measure_source, to_uniform_skeleton
@@ -99,7 +99,7 @@ def read_clips(folder: Path, split: str, models: BodyModels | None) -> list[Clip
     if models is None:
         raise CorpusError(
             f"{folder} is AMASS, which needs body models: name the folder of yours in "
-            "MAREY_BODY_MODELS (or with --body-models in `trainer prepare motion`)"
+            f"{VARIABLE} (or with --body-models in `trainer prepare motion`)"
         )
     takes = [take for take in _takes(folder) if split_of(take.recording) == split]
     left_out = LeftOut(folder, split)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from engine.motion.skeleton import SMPL_22
+from trainer.__main__ import main
 from trainer.data.clip import CorpusError
 from trainer.data.corpus import load_corpus
 from trainer.data.layouts import recognise
@@ -109,6 +110,26 @@ def test_recordings_are_clips_by_subject_with_their_names_as_captions(
         assert {clip.captions for clip in clips} == {("walk turn left",)}
         assert {len(clip.joints) for clip in clips} == {64}
     assert not any(clip.is_mirrored for clip in found["train"])
+
+
+def test_a_corpus_is_prepared_that_needs_no_body_models(
+    folder: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "corpus"
+    words = ["prepare", "motion", str(folder), "--out", str(out)]
+    monkeypatch.setenv(VARIABLE, "")
+    assert main(words) == 2
+    assert main([*words, "--body-models", str(models)]) == 0
+    monkeypatch.setenv(VARIABLE, str(models))
+    before = {clip.clip_id: clip for clip in load_corpus([folder], "test")}
+    monkeypatch.setenv(VARIABLE, "")
+    after = load_corpus([out], "test")
+    assert {clip.clip_id for clip in after} == set(before)
+    for clip in after:
+        twin = before[clip.clip_id]
+        assert (clip.captions, clip.performer) == (twin.captions, twin.performer)
+        np.testing.assert_allclose(clip.joints, twin.joints, atol=2e-3)
+    assert main(words) == 2  # it is there already
 
 
 def test_captions_of_a_table_and_of_humanml3d(
