@@ -68,7 +68,7 @@ from trainer.experiments import (  # noqa: E402
 
 TABLE = RESULTS / "crossdiff.json"
 PRESET = "crossdiff-row"
-NUM_STEPS = 5_000
+NUM_STEPS = 4_000
 ALPHAS = (0.0, 0.3, 0.6, 1.0)
 MIXED = "full"  # the row that mixtures are sampled from
 SPACE_ALONE = ("weights.flat_solid=0", "weights.solid_flat=0", "weights.flat_flat=0")

@@ -18,7 +18,7 @@ def free(licence: str) -> CrossDiffTraining:
         licence=licence,
         data=TwoDomainDataSettings(num_views=0, footage_share=0.35),
         weights=CrossWeights(tie=0.1, kept=0.3),
-        loop=LoopSettings(num_steps=16_000, decay_fraction=0.3, save_every=500),
+        loop=LoopSettings(num_steps=10_000, decay_fraction=0.3, save_every=500),
         lift_share=0.25,
     )
 
@@ -26,7 +26,7 @@ def free(licence: str) -> CrossDiffTraining:
 def row(licence: str) -> CrossDiffTraining:
     """One row of the experiment, before its own settings: four views, as published."""
     return CrossDiffTraining(
-        licence=licence, loop=LoopSettings(num_steps=5_000, decay_fraction=0.3, save_every=500)
+        licence=licence, loop=LoopSettings(num_steps=4_000, decay_fraction=0.3, save_every=500)
     )
 
 

@@ -23,8 +23,12 @@ class Ema:
         """Take in the parameters after optimiser step number `step` (from 1)."""
         decay = min(self.decay, (1 + step) / (10 + step))
         with torch.no_grad():
-            for name, parameter in module.named_parameters():
-                self.average[name].lerp_(parameter, 1 - decay)
+            # all at once: hundreds of small steps would take as long as the rest of a step
+            torch._foreach_lerp_(  # pyright: ignore[reportPrivateUsage]
+                [self.average[name] for name, _ in module.named_parameters()],
+                list(module.parameters()),
+                1 - decay,
+            )
 
     @contextmanager
     def applied(self, module: nn.Module) -> Generator[None]:

@@ -172,6 +172,7 @@ class Objective:
         nothing = replace(batch.text, mask=torch.zeros_like(batch.text.mask))
         clean = torch.zeros(len(batch.rows), device=data.flat.device)
         view = torch.zeros_like(data.view)
+        self._model.eval()
         found: Paths = self._model({FLAT: data.flat}, clean, nothing, batch.mask, view, (SOLID,))
         return found[FLAT, SOLID].float()
 
