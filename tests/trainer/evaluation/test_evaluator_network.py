@@ -89,3 +89,18 @@ def test_another_kind_of_model_is_refused(evaluator: network.Evaluator, tmp_path
 def test_a_width_that_heads_cannot_share_is_refused() -> None:
     with pytest.raises(ValueError, match="multiple of 4"):
         network.EvaluatorConfig(width=30)
+
+
+def test_halves_of_the_body_see_their_own_features_alone() -> None:
+    lower, upper = network.part_mask("lower"), network.part_mask("upper")
+    assert int(lower.sum()) == 4 + 8 * 3 + 9 * 3
+    torch.testing.assert_close(lower + upper, network.part_mask("whole"))
+    with pytest.raises(ValueError, match="part is 'left'"):
+        network.EvaluatorConfig(part="left")
+    torch.manual_seed(0)
+    half = network.Evaluator(network.EvaluatorConfig(width=16, num_heads=2, part="upper")).eval()
+    features = torch.randn(1, 24, len(lower))
+    mask = torch.ones(1, 24, dtype=torch.bool)
+    first = half.encode_motions(features, mask)
+    torch.testing.assert_close(half.encode_motions(features + 3 * lower, mask), first)
+    assert (half.encode_motions(features + 3 * upper, mask) - first).abs().max() > 1e-3

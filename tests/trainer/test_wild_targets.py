@@ -1,0 +1,55 @@
+"""Targets of wild footage: smooth, of the same motion, and of clips that are told by views."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from engine.motion.representation import ROOT_LOCAL, estimate_heading
+from tests.trainer.conftest import made_clip
+from trainer.data.corpus import Clip
+from trainer.data.two_domain_examples import TwoDomainDataSettings, split_clips, wild_azimuths
+from trainer.wild_targets import smoothed
+
+
+def test_smoothing_takes_jitter_and_leaves_the_motion() -> None:
+    joints = torch.from_numpy(np.stack([made_clip(1, 41), made_clip(2, 41)]))
+    heading = estimate_heading(joints)
+    clean = ROOT_LOCAL.encode(joints, heading)
+    noise = 0.01 * torch.randn(joints.shape, generator=torch.Generator().manual_seed(0))
+    rough = ROOT_LOCAL.encode(joints + noise, heading)
+    smooth = smoothed(rough, ROOT_LOCAL)
+    assert smooth.shape == rough.shape
+    part = ROOT_LOCAL.part("joint_velocities")
+    before, after = ((x - clean)[..., part].abs().mean() for x in (rough, smooth))
+    assert after < 0.5 * before
+    places = ROOT_LOCAL.decode(smooth).joints - ROOT_LOCAL.decode(clean).joints
+    assert places.norm(dim=-1).mean() < 0.03
+
+
+def test_recordings_are_split_with_their_twins() -> None:
+    def clip(name: str, caption: str) -> Clip:
+        return Clip(clip_id=name, joints=made_clip(0, 20), captions=(caption,))
+
+    clips = [clip(f"A{n}", "a person walks") for n in range(10)]
+    clips += [replace(c, clip_id=f"M{c.clip_id}") for c in clips]
+    clips += [clip("K", "a person kicks"), clip("MK", "a person kicks")]
+    settings = TwoDomainDataSettings(solid_share=0.5, flat_share=1.0, held_out="kick")
+    solid, flat = split_clips(clips, settings)
+    assert (len(solid), len(flat)) == (10, 12)
+    families = [{c.clip_id.removeprefix("M") for c in group} for group in (solid, flat)]
+    assert not families[0] & families[1]
+    assert "K" in families[1]
+    whole, nothing = split_clips(clips, TwoDomainDataSettings(held_out="kick"))
+    assert (len(whole), nothing) == (20, [])
+    larger, _ = split_clips(clips, TwoDomainDataSettings(solid_share=0.8))
+    assert families[0] <= {c.clip_id.removeprefix("M") for c in larger}
+
+
+def test_a_wild_clip_is_seen_from_one_side() -> None:
+    rows = torch.tensor([0, 1, 2, 3, 4])
+    azimuths = wild_azimuths(rows)
+    assert len(set(azimuths.tolist())) == 4
+    assert azimuths[0] == azimuths[4]
