@@ -20,8 +20,6 @@ from trainer.presets import PRESETS
 from trainer.shares import ShareError
 from trainer.team import Team, joined, local_size
 
-log = logging.getLogger(__name__)
-
 EPILOG = (
     "example: python -m trainer train mdm-free --data ../shared/data/motion/free "
     "--out runs/mdm-free --minutes 60"
@@ -69,7 +67,6 @@ def _run(args: argparse.Namespace, team: Team) -> int:
             return 0
         _check_folder(args.out, resume=args.resume)
         args.out.mkdir(parents=True, exist_ok=True)
-        log.info("Reading %s and encoding its captions", ", ".join(map(str, args.data)))
         with team.one_after_another():
             stages = TRAINERS[training.method](training, args.data, args.out)
         if args.init is not None and not args.resume:

@@ -110,8 +110,11 @@ def recognise(folder: Path) -> Layout:
         raise CorpusError(f"{folder} is no corpus: it is a file, needs a folder")
     layout = next((layout for layout in LAYOUTS if layout.fits(folder)), None)
     if layout is None:
+        contents = _contents(folder)
+        if not contents:
+            raise CorpusError(f"{folder} is no corpus: it is empty")
         known = "; ".join(f"{layout.name}: {layout.needs}" for layout in LAYOUTS)
-        raise CorpusError(f"{folder} is no corpus: {_contents(folder)}. Known layouts: {known}")
+        raise CorpusError(f"{folder} is no corpus: it has {contents}. Known layouts: {known}")
     return layout
 
 
@@ -127,8 +130,9 @@ def load_clips(folder: Path, split: str, *, mirrored: bool = True) -> list[Clip]
             f"{folder} is {layout.name}: it holds {layout.holds} and no 3D motion, which is "
             "needed here"
         )
+    log.info("Reading split %r of %s: %s", split, folder, layout.name)
     clips = layout.clips(folder, split, mirrored)
-    log.info("%s is %s: %d clips in split %r", folder, layout.name, len(clips), split)
+    log.info("Read %d clips", len(clips))
     return clips
 
 
@@ -144,16 +148,14 @@ def load_views(folder: Path, split: str) -> Iterator[View]:
             f"{folder} is {layout.name}: it holds 3D motion and no keypoints; make some with "
             "`python -m trainer prepare views`"
         )
-    log.info("%s is %s", folder, layout.name)
+    log.info("Reading split %r of %s: %s", split, folder, layout.name)
     return layout.views(folder, split)
 
 
 def _contents(folder: Path) -> str:
-    """What is in a folder, in a few words."""
+    """What is in a folder, in a few words; "" where nothing is."""
     entries = list(islice(folder.iterdir(), 1000))
-    if not entries:
-        return "it is empty"
     folders = sorted(entry.name + "/" for entry in entries if entry.is_dir())
     kinds = Counter(entry.suffix or entry.name for entry in entries if entry.is_file())
     files = [f"{count} {kind}" for kind, count in kinds.most_common(4)]
-    return "it has " + ", ".join([*folders[:6], *files])
+    return ", ".join([*folders[:6], *files])
