@@ -20,6 +20,7 @@ from .target_rig import TargetRig
 _LIMBS = (("hip", "knee", "ankle"), ("shoulder", "elbow", "wrist"))
 _SIDES = ("left", "right")
 _WRONG, _DOUBTFUL = 0.3, 0.6
+_BESIDE = 0.9  # of the trunk's length: bones further from its line are no spine or neck
 
 
 @dataclass(kw_only=True)
@@ -52,6 +53,7 @@ def review(rig: TargetRig, match: BoneMatch) -> BoneMatch:
             _check_ends(known, *joints[1:])
     _check_twins(known)
     _check_posture(known)
+    _check_middle(known)
     _check_constraints(known)
     return replace(
         match, confidence=known.confidence, notes=(*match.notes, *dict.fromkeys(known.notes))
@@ -150,6 +152,23 @@ def _check_posture(known: _Review) -> None:
         known.lower(sided, _WRONG, "The left arm is on the side of the right leg")
         return
     _check_sides(known, sided, hips, shoulders)
+
+
+def _check_middle(known: _Review) -> None:
+    """Pelvis, spine, neck and head are near the middle line: no other body's, no prop's."""
+    pairs = [[f"{side}_{joint}" for side in _SIDES] for joint in ("hip", "shoulder")]
+    if not known.has(*pairs[0], *pairs[1]):
+        return
+    hips, shoulders = (np.mean([known.head(joint) for joint in pair], axis=0) for pair in pairs)
+    trunk = shoulders - hips
+    length = max(float(np.linalg.norm(trunk)), 1e-12)
+    names = [known.match.bones[joint] for joint in ("pelvis", "head") if known.has(joint)]
+    for name in (*names, *known.match.spine, *known.match.neck):
+        way = known.rig.heads[known.rig.index[name]] - hips
+        beside = way - trunk * float(way @ trunk) / length**2
+        if float(np.linalg.norm(beside)) > _BESIDE * length:
+            known.lower(known.match.bones, _WRONG, f"{name} isn't between its hips and shoulders")
+            return
 
 
 def _check_sides(known: _Review, sided: list[str], hips: FloatArray, shoulders: FloatArray) -> None:

@@ -99,7 +99,7 @@ def _line_up(tree: BoneTree, start: int, hips: FloatArray, shoulders: FloatArray
             child
             for child, place in places.items()
             if np.linalg.norm(place - heights[child] * up) < (_BESIDE + 0.25) * length
-            and not _has_twin(tree, child, bone)
+            and not _has_twin(tree, child, bone, hips, up)
             and heights[child] > 0.8 * length
         ]
         if not middle:
@@ -110,13 +110,18 @@ def _line_up(tree: BoneTree, start: int, hips: FloatArray, shoulders: FloatArray
         bone = above
 
 
-def _has_twin(tree: BoneTree, child: int, bone: int) -> bool:
-    """Whether a branch is one of a pair: eyes, ears, horns."""
-    return any(
-        child in (path.bones[0] for path in pair.paths)
-        for pair in tree.twin_pairs
-        if pair.junction == bone and pair.is_whole
-    )
+def _has_twin(tree: BoneTree, child: int, bone: int, hips: FloatArray, up: FloatArray) -> bool:
+    """Whether a branch is one of a pair: eyes, ears, horns; arms of which one holds a sword."""
+    for pair in (pair for pair in tree.twin_pairs if pair.junction == bone):
+        starts = [path.bones[0] for path in pair.paths]
+        if child in starts:
+            places = tree.rig.heads[starts] - hips
+            beside = places - np.outer(places @ up, up)
+            across = beside[0] - beside[1]
+            # Both as far from the middle, one to each side.
+            if pair.is_whole or abs(float(beside.sum(axis=0) @ across)) < 0.5 * across @ across:
+                return True
+    return False
 
 
 def _choose_head(
