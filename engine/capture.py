@@ -21,6 +21,7 @@ from engine.capture_quality import CaptureQuality, advice, measure
 from engine.methods.base import Method, Report, RequestError, SampleOptions, VideoClip
 from engine.methods.hmmr import Hmmr
 from engine.motion.camera import DEFAULT_FOCAL_LENGTH, units_to_pixels
+from engine.motion.floor import level, standing
 from engine.motion.foot_lock import lock_feet, place_on_floor
 from engine.motion.motion import Motion
 from engine.motion.resample import resample
@@ -166,7 +167,13 @@ def capture(
     motion = _of_length(resample(lifted, seen.fps), stop - first)
     targets = clip.track().keypoints
     fitted = refine(
-        motion, targets, lambda step, steps: report(10 + 88 * step // max(steps, 1), 100)
+        motion, targets, lambda step, steps: report(10 + 44 * step // max(steps, 1), 100)
+    )
+    # now that feet are where they are seen, they say where the floor is and when they stand
+    upright = level(fitted)
+    upright = replace(upright, contacts=standing(upright))
+    fitted = refine(
+        upright, targets, lambda step, steps: report(54 + 44 * step // max(steps, 1), 100)
     )
     placed = _on_floor(fitted)
     quality = measure(

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from engine.motion import proportions
 from engine.motion import rotations as rot
@@ -41,12 +42,14 @@ class FitDeviations:
     limb: float = 0.5  # radians from the lifter's pose
     trunk: float = 0.25
     bone: float = 0.1  # logarithm of a length
-    acceleration: float = 8.0  # metres per second squared of a joint
+    acceleration: float = 20.0  # metres per second squared of a joint
     step: float = 0.06  # metres per second of a standing foot
     floor: float = 0.03  # metres of a standing foot over or under its height
     root: float = 0.5  # metres from the lifter's path
-    num_steps: int = 120
-    rate: float = 0.02
+    turn_seconds: float = 0.04  # over which corrections of rotations are smooth
+    move_seconds: float = 0.08  # and those of the path
+    num_steps: int = 100
+    rate: float = 0.03
 
 
 def fit_to_keypoints(
@@ -124,32 +127,40 @@ class _Fit:
             for step in range(self._known.num_steps):
                 report(step, self._known.num_steps)
                 part = step / self._known.num_steps
-                optimiser.param_groups[0]["lr"] = self._known.rate * (1.0 - 0.95 * part)
+                optimiser.param_groups[0]["lr"] = self._known.rate * (1.0 - part) ** 2
                 optimiser.zero_grad()
                 self._loss().backward()
                 optimiser.step()
         with torch.no_grad():
-            quaternions = rot.matrix_to_quaternion(self._local())
+            quaternions = rot.matrix_to_quaternion(self._local(self._smooth_turns()))
         return replace(
             self._motion,
             skeleton=proportions.skeleton_of(self.log_bones()),
-            root_translation=self._motion.root_translation + self._moves.detach(),
+            root_translation=self._motion.root_translation + self._smooth_moves().detach(),
             local_rotations=rot.make_continuous(quaternions),
         )
 
-    def _local(self) -> Tensor:
-        turns = rot.axis_angle_to_quaternion(self._turns)
-        return self._start @ rot.quaternion_to_matrix(turns)
+    def _smooth_turns(self) -> Tensor:
+        return _smooth(self._turns, self._known.turn_seconds * self._motion.fps)
+
+    def _smooth_moves(self) -> Tensor:
+        return _smooth(self._moves, self._known.move_seconds * self._motion.fps)
+
+    def _local(self, turns: Tensor) -> Tensor:
+        return self._start @ rot.quaternion_to_matrix(rot.axis_angle_to_quaternion(turns))
 
     def _loss(self) -> Tensor:
         known, motion = self._known, self._motion
         bones = proportions.centred(self._bones + self._growth)
-        joints, turned = proportions.pose_bodies(self._local(), proportions.rest_offsets(bones))
-        joints = joints + (motion.root_translation + self._moves)[:, None]
+        turns, moves = self._smooth_turns(), self._smooth_moves()
+        joints, turned = proportions.pose_bodies(
+            self._local(turns), proportions.rest_offsets(bones)
+        )
+        joints = joints + (motion.root_translation + moves)[:, None]
         seen = keypoints_of_pose(joints, turned[:, sk.HEAD])
         loss = self._keypoint_loss(seen)
-        loss = loss + (self._turns / self._spread).square().mean((0, 2)).sum()
-        loss = loss + (self._moves / known.root).square().mean(0).sum()
+        loss = loss + (turns / self._spread).square().mean((0, 2)).sum()
+        loss = loss + (moves / known.root).square().mean(0).sum()
         loss = loss + (self._growth / known.bone).square().sum() / 10
         loss = loss + self._evenness(joints)
         return loss + self._standing(joints)
@@ -180,6 +191,19 @@ class _Fit:
         both = contacts[1:] * contacts[:-1]
         speed = torch.diff(feet, dim=0) * self._motion.fps / self._known.step
         return loss + (both * speed.square().sum(-1).clamp(max=25.0)).sum(-1).mean()
+
+
+def _smooth(values: Tensor, frames: float) -> Tensor:
+    """Values (T, ...) averaged over time; the ends are held."""
+    reach = min(round(3 * frames), len(values) - 1)
+    if reach < 1:
+        return values
+    offsets = torch.arange(-reach, reach + 1).to(values)
+    weights = torch.exp(-0.5 * (offsets / frames).square())
+    rows = values.flatten(1).T[:, None]
+    padded = functional.pad(rows, (reach, reach), mode="replicate")
+    averaged = functional.conv1d(padded, (weights / weights.sum())[None, None])
+    return averaged[:, 0].T.reshape(values.shape)
 
 
 def _seen_size(keypoints: Tensor) -> Tensor:
