@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from engine.motion import skeleton as sk
+from trainer.__main__ import main
 from trainer.data.clip import CorpusError
 from trainer.data.corpus import load_corpus
 from trainer.data.layouts import load_views, nba, recognise
@@ -89,6 +90,23 @@ def test_the_flag_overrules_what_is_measured(tmp_path: Path, walk: np.ndarray) -
     assert (swapped.first_leg_is_left, swapped.first_arm_is_left) == (True, False)
     with pytest.raises(ValueError, match="needs one of measured, named, swapped"):
         nba.measure_conventions(folder, sides="left")
+
+
+def test_tracks_are_copied_into_our_own_layout(tmp_path: Path, walk: np.ndarray) -> None:
+    folder, out = write(tmp_path / "nba", walk, leg=False, arm=False), tmp_path / "views"
+    words = ["prepare", "views", str(folder), "--out", str(out)]
+    assert main([*words, "--sides", "named"]) == 0
+    found = list(load_views(out, "train"))
+    expected = list(nba.read_views(folder, "train", sides="named"))
+    assert [view.view_id for view in found] == [view.view_id for view in expected]
+    for view, twin in zip(found, expected, strict=True):
+        torch.testing.assert_close(view.keypoints, twin.keypoints)
+        assert (view.captions, view.row["camera"]) == (twin.captions, "unknown")
+    measured = next(nba.read_views(folder, "train"))
+    wrists = [sk.LEFT_WRIST, sk.RIGHT_WRIST]
+    torch.testing.assert_close(measured.keypoints[:, wrists], found[0].keypoints[:, wrists[::-1]])
+    assert len(list(load_views(out, "test"))) == 1
+    assert main(words) == 2  # it is there already
 
 
 def test_damaged_tracks_are_left_out_and_3d_is_refused(
