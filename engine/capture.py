@@ -21,7 +21,7 @@ from engine.capture_quality import CaptureQuality, advice, measure
 from engine.methods.base import Method, Report, RequestError, SampleOptions, VideoClip
 from engine.methods.hmmr import Hmmr
 from engine.motion.camera import DEFAULT_FOCAL_LENGTH, units_to_pixels
-from engine.motion.floor import level, standing
+from engine.motion.floor import at_standing_height, level, standing
 from engine.motion.foot_lock import lock_feet, place_on_floor
 from engine.motion.motion import Motion
 from engine.motion.resample import resample
@@ -365,7 +365,9 @@ def _held(motion: Motion, before: int, after: int) -> Motion:
 def _on_floor(motion: Motion) -> Motion:
     """The motion on the floor with its feet locked; the camera goes with it."""
     assert motion.camera is not None
-    placed = place_on_floor(motion)
+    # where feet stand their height says more than the lowest joint of all frames
+    has_stands = bool((motion.contacts > 0).any())
+    placed = at_standing_height(motion) if has_stands else place_on_floor(motion)
     shift = placed.root_translation[0] - motion.root_translation[0]
     camera = motion.camera.in_moved_world(torch.eye(3).to(shift), shift)
     locked = lock_feet(placed, contact_probabilities=motion.contacts)

@@ -65,6 +65,15 @@ def standing(motion: Motion) -> Tensor:
     return hysteresis(enters, stays, min_frames=min_frames).to(feet)
 
 
+def at_standing_height(motion: Motion) -> Motion:
+    """The motion moved up or down as a whole, so that feet in contact are at standing height."""
+    feet = motion.joints()[:, list(FOOT_JOINTS)]
+    height = feet[..., 1] - feet.new_tensor(rest_heights(motion.skeleton))
+    off = height[motion.contacts > 0.5].median()
+    shift = off * off.new_tensor((0.0, 1.0, 0.0))
+    return replace(motion, root_translation=motion.root_translation - shift)
+
+
 def _upwards(heights: Tensor) -> Tensor:
     return heights[:, None] * heights.new_tensor((0.0, 1.0, 0.0))
 
