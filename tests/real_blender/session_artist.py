@@ -280,7 +280,7 @@ def _regenerate(name: str, keys: dict) -> window.Script:
 
 def _large_letters() -> window.Script:
     """The same on a display of high resolution: nothing is cut off."""
-    bpy.context.scene.motion.count = 8
+    bpy.context.scene.motion.count = COUNT
     _press("motion.vary")
     yield from _wait_for_jobs()
     bpy.context.preferences.view.ui_scale = 1.5
