@@ -146,7 +146,7 @@ def _type_prompt() -> window.Script:
             break
     wanted = options["prompt"]
     assert settings.prompt == wanted, f"the field has {settings.prompt!r}"
-    settings.seconds, settings.count, settings.seed = 4.0, COUNT, 11
+    settings.seconds, settings.count, settings.seed = 3.0, COUNT, 11
 
 
 def _generate_candidates(rig: bpy.types.Object) -> window.Script:
@@ -161,7 +161,7 @@ def _generate_candidates(rig: bpy.types.Object) -> window.Script:
     assert (job.state.value, job.num_written) == ("done", COUNT), (job.state, job.message)
     take = added["takes"].take_of(rig)
     assert len(take.candidates) == COUNT, take
-    bpy.context.scene.frame_start, bpy.context.scene.frame_end = 1, 96
+    bpy.context.scene.frame_start, bpy.context.scene.frame_end = 1, 72
     bpy.context.scene.frame_set(40)
     yield 1.5
     shoot("08-candidates")
@@ -280,7 +280,7 @@ def _regenerate(name: str, keys: dict) -> window.Script:
 
 def _large_letters() -> window.Script:
     """The same on a display of high resolution: nothing is cut off."""
-    bpy.context.scene.motion.count = COUNT
+    bpy.context.scene.motion.count = 2
     _press("motion.vary")
     yield from _wait_for_jobs()
     bpy.context.preferences.view.ui_scale = 1.5

@@ -87,10 +87,10 @@ def _press_generate(view: bpy.types.Area) -> window.Script:
     """The tall button of the second panel: found by pressing downwards until a job is there."""
     sidebar = window.region(view, "UI")
     x = sidebar.x + 0.35 * sidebar.width
-    for row in range(19, 24):
-        yield from window.click(x, sidebar.y + sidebar.height - row * 0.5 * ROW - 6 * ROW * 0.5)
+    for row in (20.2, 19.8, 20.6, 19.4):
+        yield from window.click(x, sidebar.y + sidebar.height - row * ROW)
         if len(session.jobs):
-            print("pressed Generate, half row", row, flush=True)
+            print("pressed Generate, row", row, flush=True)
             return
     raise AssertionError("Generate was not found in the sidebar")
 
