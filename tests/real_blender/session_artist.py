@@ -284,7 +284,11 @@ def _large_letters() -> window.Script:
     _press("motion.vary")
     yield from _wait_for_jobs()
     bpy.context.preferences.view.ui_scale = 1.5
-    yield 2.0
+    for _ in range(3):  # panels find their places only when they are drawn again
+        yield 1.0
+        for area in _window().screen.areas:
+            area.tag_redraw()
+    yield 1.0
     shoot("18-large-letters")
     bpy.context.preferences.view.ui_scale = 1.0
 
