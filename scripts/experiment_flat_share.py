@@ -36,7 +36,7 @@ TABLE = RESULTS / "hmmr_flat_share.json"
 SHARES = (0.0, 1.0, 0.25, 0.5)
 SEEDS = (0, 1)
 TRUTH_SHARE = 0.25
-NUM_STEPS = 1_500
+NUM_STEPS = 1_000
 FIGURES = ("mpjpe", "pa_mpjpe", "acceleration")
 
 
