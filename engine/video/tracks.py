@@ -133,7 +133,8 @@ class Tracker:
 
     def people(self) -> list[Person]:
         """Everybody, in the order in which they appear."""
-        least = max(2, round(_MIN_SECONDS * self._fps)) if self.num_frames > 5 else 1
+        # of a very short clip half its frames will do
+        least = max(1, round(min(_MIN_SECONDS * self._fps, self.num_frames / 2)))
         stretches = [
             stretch
             for stretch in (*self._ended, *self._live)
