@@ -12,10 +12,10 @@ def free(licence: str, *, alignment: float = 1.0) -> VtmTraining:
     """The lifter that ships; without alignment the row that shows what it is for."""
     return VtmTraining(
         licence=licence,
-        data=LiftDataSettings(batch_size=64, num_frames=64, mixed_share=0.25),
+        data=LiftDataSettings(batch_size=32, num_frames=32, mixed_share=0.25),
         weights=VtmWeights(alignment=alignment),
-        loop=LoopSettings(num_steps=15_000, decay_fraction=0.4, validate_every=500, save_every=500),
-        precision="float32",  # in half of it poses shake by millimetres from frame to frame
+        loop=LoopSettings(num_steps=5_500, decay_fraction=0.4, validate_every=500, save_every=500),
+        autoencoder_share=0.3,
     )
 
 
