@@ -22,9 +22,10 @@ from trainer.data.views_corpus import read_views
 log = logging.getLogger(__name__)
 
 EPILOG = (
-    "example: python -m trainer prepare teacher views/free --model lifters/hmmr-free-a.safetensors "
-    "lifters/hmmr-free-b.safetensors --learned ../shared/data/motion/free --out teacher/free"
+    "example: python -m trainer prepare teacher views/free --learned ../shared/data/motion/free "
+    "--out teacher/free"
 )
+TEACHERS = Path(__file__).resolve().parents[1] / "teachers"
 SPLITS = ("train", "val", "test")
 _LINE_EVERY_S = 5.0
 
@@ -33,7 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.epilog = EPILOG
     parser.add_argument("views", type=Path, help="a corpus of keypoint clips (prepare views)")
-    parser.add_argument("--model", type=Path, nargs="+", required=True, help="lifters, by choice")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        nargs="+",
+        default=sorted(TEACHERS.glob("*.safetensors")),
+        help="lifters (default: the two that ship, each of one half of the free performers)",
+    )
     parser.add_argument(
         "--learned",
         type=Path,
