@@ -7,6 +7,7 @@ no torch; each collects only the folders it can import, and says in its header w
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,10 @@ HAS_BPY = find_spec("bpy") is not None
 HAS_TORCH = find_spec("torch") is not None
 WITHOUT_BPY = ("tests/blender",)
 WITHOUT_TORCH = ("tests/engine", "tests/trainer", "tests/scripts")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Shells start background jobs so, and what tests start would never hear an interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

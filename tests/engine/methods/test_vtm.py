@@ -147,7 +147,7 @@ def test_a_performer_of_another_size_has_the_same_codes_and_looks_the_same(metho
     torch.testing.assert_close(small[1], giant[1], atol=1e-4, rtol=0)
     torch.testing.assert_close(small[2], giant[2], atol=1e-4, rtol=0)
     made = [network.autoencoder.encode(motion, mask) for motion, _, _ in (small, giant)]
-    torch.testing.assert_close(*made, atol=1e-4, rtol=0)
+    torch.testing.assert_close(*made, atol=1e-3, rtol=0)
     seen = [network.visual(*what, mask).codes for _, *what in (small, giant)]
     torch.testing.assert_close(*seen, atol=1e-3, rtol=0)
 
