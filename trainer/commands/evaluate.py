@@ -19,9 +19,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from engine.checkpoint import CheckpointError, CheckpointInfo, update_metrics
-from engine.methods import load_method
 from engine.methods.base import Method
 from engine.networks.text_encoder import TextEncoderError
+from trainer.commands.compared import load_compared
 from trainer.commands.evaluate_lifters import is_lifter, run_lifters
 from trainer.data.corpus import Clip, CorpusError, load_corpus
 from trainer.evaluation.drawing import Strip, draw_sheet
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
             return run_lifters(args, _paths(args), _progress)
         evaluator, info = load_evaluator(args.evaluator)
         clips = _thin_out(load_corpus(args.data, args.split), args.limit)
-        methods = [load_method(path, _device(args.device)) for path in _paths(args)]
+        methods = load_compared(_paths(args), _device(args.device))
         training = load_corpus(args.data, "train") if args.novelty else []
     except (CheckpointError, CorpusError, TextEncoderError, ValueError) as error:
         print(error, file=sys.stderr)

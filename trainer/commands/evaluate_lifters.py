@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from engine.checkpoint import CheckpointError, read_info, update_metrics
-from engine.methods import load_method
 from engine.methods.base import Method
+from trainer.commands.compared import load_compared
 from trainer.data.corpus import Clip, CorpusError, load_corpus
 from trainer.evaluation.forecast import FORECAST_ROWS, Forecaster, measure_forecast
 from trainer.evaluation.lifting import (
@@ -77,7 +77,7 @@ def is_lifter(path: Path) -> bool:
 def run_lifters(args: argparse.Namespace, paths: Sequence[Path], progress: Progress) -> int:
     """Evaluate lifters. 0 done, 2 if a file or a word is wrong."""
     try:
-        methods = [load_method(path, torch.device("cpu")) for path in paths]
+        methods = load_compared(paths, torch.device("cpu"))
         if not all("video" in method.accepts for method in methods):
             raise ValueError("Lifters compare with lifters: one of the models takes no video")
         clips = load_corpus(args.data, args.split, mirrored=False)
