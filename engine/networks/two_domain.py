@@ -23,6 +23,7 @@ from engine.networks.text_encoder import TextFeatures
 from engine.networks.transformer import (
     Block,
     SelfAttention,
+    attend,
     embed_scalar,
     rotary_angles,
     rotate_positions,
@@ -338,7 +339,7 @@ class LadderBlock(nn.Module):
         k, v = told.unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         q = rotate_positions(self.query_norm(q.float()), angles).to(v.dtype)
         k = rotate_positions(self.key_norm(k.float()), angles).to(v.dtype)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        mixed = attend(q, k, v, mask)
         return self.to_out(mixed.transpose(1, 2).flatten(-2))
 
 
