@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Callable
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..engine_link import session
 from ..engine_link.engine_environment import EnvironmentState
@@ -72,10 +73,11 @@ def _draw_source(
             is_own = session.process is not None
             row.operator("motion.engine_stop", text="Stop" if is_own else "Disconnect")
     if view.is_there or view.source is not EngineSource.ENVIRONMENT:
-        missing = "" if view.is_there else " is not there"
-        _draw_text(layout, context, f"{view.path}{missing}")
+        told = "{}" if view.is_there else iface_("{} is not there")
+        _draw_text(layout, context, told.format(view.path))
     if session.state is not EngineState.STOPPED:
-        _draw_text(layout, context, f"Engine {session.state.value}. {session.message}".strip())
+        told = iface_("Engine {}. {}").format(iface_(session.state.value), session.message)
+        _draw_text(layout, context, told.strip())
 
 
 def _draw_set_up(
@@ -154,7 +156,8 @@ def _draw_other_engine(layout: bpy.types.UILayout, preferences: bpy.types.AddonP
         layout.label(text="Asking that Python", icon="SORTTIME")
     elif check is not None and check.facts is not None:
         facts = check.facts
-        layout.label(text=f"Engine {facts.engine_version}, torch {facts.torch}", icon="CHECKMARK")
+        told = iface_("Engine {}, torch {}").format(facts.engine_version, facts.torch)
+        layout.label(text=told, icon="CHECKMARK", translate=False)
     elif check is not None:
         layout.label(text=check.error, icon="ERROR")
     layout.prop(preferences, "connection_file")
@@ -173,10 +176,12 @@ def _draw_device(
     if view is not None and view.source is not EngineSource.ENVIRONMENT:
         facts = check.facts if check is not None else None
     for device in facts.devices if facts is not None else ():
-        column.label(text=f"Found: {device.kind}, {device}")
+        told = iface_("Found: {}, {}").format(device.kind, device)
+        column.label(text=told, translate=False)
     welcome = session.client.welcome if session.client is not None else None
     if welcome is not None:
-        column.label(text=f"The engine computes on {welcome.device}", icon="MEMORY")
+        told = iface_("The engine computes on {}").format(welcome.device)
+        column.label(text=told, icon="MEMORY", translate=False)
 
 
 def _draw_models(
@@ -208,6 +213,7 @@ def _draw_text(
     width = context.region.width / scale if context.region is not None else 600.0
     column = layout.column(align=True)
     column.scale_y = 0.8
-    lines = textwrap.wrap(text, max(40, int((width - 80) / _PIXELS_PER_LETTER)))
+    lines = textwrap.wrap(iface_(text), max(40, int((width - 80) / _PIXELS_PER_LETTER)))
     for number, line in enumerate(lines):
-        column.label(text=line, icon=icon if number == 0 else "NONE")
+        shown = icon if number == 0 else "NONE"
+        column.label(text=line, icon=shown, translate=False)
