@@ -29,7 +29,7 @@ def draw_jobs(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
 
 
 def draw_latest(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    """What is under way, or why the last job failed: right below the button that was pressed."""
+    """What is under way, or what is to be said of the last job: right below its button."""
     for job in session.jobs.active[-_SHOWN_BARS:]:
         row = layout.row(align=True)
         row.progress(factor=job.progress, type="BAR", text=progress_text(job))
@@ -40,6 +40,9 @@ def draw_latest(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         if last.next_step:
             draw_text(layout, context, last.next_step, icon="INFO")
         _draw_ways_on(layout, last)
+    elif last is not None and last.state is JobState.DONE:
+        for warning in last.warnings:
+            draw_text(layout, context, warning, icon="QUESTION")
 
 
 def _draw_job(layout: bpy.types.UILayout, context: bpy.types.Context, job: Job) -> None:
