@@ -15,6 +15,7 @@ from ..engine_link.engine_view import EngineSource, EngineView
 from ..engine_link.session import EngineState
 
 _PIXELS_PER_LETTER = 7.0
+_LICENCE_SHARE = 0.62  # of the width: name and size are beside it
 
 _ENVIRONMENT_TEXTS = {
     EnvironmentState.MISSING: ("No engine is set up yet", "INFO"),
@@ -45,7 +46,7 @@ def draw_preferences(preferences: bpy.types.AddonPreferences, context: bpy.types
     _draw_part(box, preferences, "show_set_up", _draw_set_up_options)
     _draw_part(box, preferences, "show_other_engine", _draw_other_engine)
     _draw_device(layout.box(), preferences, view)
-    _draw_models(layout.box(), preferences, view)
+    _draw_models(layout.box(), preferences, context, view)
     row = layout.row()
     row.operator("motion.open_log", icon="TEXT")
     row.operator("motion.copy_report", icon="COPYDOWN")
@@ -187,16 +188,18 @@ def _draw_device(
 def _draw_models(
     layout: bpy.types.UILayout,
     preferences: bpy.types.AddonPreferences,
+    context: bpy.types.Context,
     view: EngineView | None,
 ) -> None:
     running = session.models()
     own = view.models if view is not None else ()
     layout.label(text="Models")
     for model in running or own:
-        row = layout.row()
-        row.label(text=model.name, icon="FILE_3D")
-        row.label(text=f"{model.size_bytes / 1e6:.0f} MB")
-        row.label(text=model.licence or "no licence given")
+        row = layout.split(factor=0.25)
+        row.label(text=model.name, icon="FILE_3D", translate=False)
+        rest = row.split(factor=0.12)
+        rest.label(text=f"{model.size_bytes / 1e6:.0f} MB", translate=False)
+        _draw_text(rest, context, model.licence or "no licence given", share=_LICENCE_SHARE)
     if not running:
         layout.label(text="Those that come with the engine are listed once it runs")
     layout.operator("motion.add_model", icon="ADD")
@@ -206,14 +209,18 @@ def _draw_models(
 
 
 def _draw_text(
-    layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE"
+    layout: bpy.types.UILayout,
+    context: bpy.types.Context,
+    text: str,
+    icon: str = "NONE",
+    share: float = 1.0,
 ) -> None:
-    """A text over as many lines as the width needs."""
+    """A text over as many lines as its share of the width needs."""
     scale = context.preferences.system.ui_scale
     width = context.region.width / scale if context.region is not None else 600.0
     column = layout.column(align=True)
     column.scale_y = 0.8
-    lines = textwrap.wrap(iface_(text), max(40, int((width - 80) / _PIXELS_PER_LETTER)))
+    lines = textwrap.wrap(iface_(text), max(20, int(share * (width - 80) / _PIXELS_PER_LETTER)))
     for number, line in enumerate(lines):
         shown = icon if number == 0 else "NONE"
         column.label(text=line, icon=shown, translate=False)
