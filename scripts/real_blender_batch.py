@@ -1,10 +1,12 @@
 """Runs batches in a real Blender without a window: ten jobs, twice, with a broken one, and killed.
 
     python3 scripts/real_blender_batch.py [--blender "COMMAND"]
+    python3 scripts/real_blender_batch.py --bpy 4.2
 
 COMMAND starts Blender; see real_blender_session.py for one that lives in a folder of its own (which
-needs the system's folder for temporary files in common with it). The engine is this project's,
-with the model that ships. Exit code 0 when all holds.
+needs the system's folder for temporary files in common with it). --bpy does the same with a bpy
+wheel, whose environment scripts/test.py makes. The engine is this project's, with the model that
+ships. Exit code 0 when all holds.
 """
 
 from __future__ import annotations
@@ -50,39 +52,31 @@ def main() -> int:
     environment.require_python()
     parser = argparse.ArgumentParser(description="Run batches in a real Blender.")
     parser.add_argument("--blender", default="blender", help="command (default: blender)")
+    parser.add_argument("--bpy", metavar="VERSION", help="a bpy wheel instead: 4.2, 4.5 or 5.0")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="marey-batch-") as folder:
-        blender = RealBlender(shlex.split(options.blender), Path(folder))
+        if options.bpy:
+            blender: Runtime = BpyWheel(options.bpy)
+        else:
+            blender = RealBlender(shlex.split(options.blender), Path(folder))
         with _engine(Path(folder)) as connection_file:
             return 0 if _holds(blender, Path(folder), connection_file) else 1
 
 
-class RealBlender:
-    """A Blender with a configuration of its own, in which the extension is installed."""
+class Runtime:
+    """Where batches run."""
 
-    def __init__(self, words: list[str], folder: Path) -> None:
-        at = words.index("blender") if "blender" in words else len(words) - 1
-        # `env` inside the command: what starts Blender may clear the variables of this process.
-        own = ["env", f"BLENDER_USER_RESOURCES={folder}/blender"]
-        self._command = [*words[:at], *own, *words[at:]]
-        archive = build_addon.build_extension(build_addon.this_platform(), folder)
-        install = ["--command", "extension", "install-file", "-r", "user_default", "-e"]
-        self.run("--background", *install, str(archive))
+    def make(self, shot: Path) -> None:
+        """Save a file with a character."""
+        raise NotImplementedError
 
-    def run(self, *words: str) -> str:
-        """Standard output of Blender with these words; ends the check where Blender fails."""
-        command = [*self._command, *words]
-        done = subprocess.run(command, check=False, timeout=TIMEOUT_S, stdout=subprocess.PIPE)
-        if done.returncode:
-            raise SystemExit(f"{done.stdout.decode()}\nBlender failed: {' '.join(words)}")
-        return done.stdout.decode()
+    def keys_of(self, file: Path) -> dict[str, str]:
+        """A hash over all F-curves of each action of a file."""
+        raise NotImplementedError
 
     def start_batch(self, shot: Path, jobs: Path, *words: str) -> subprocess.Popen[str]:
         """A batch on its way."""
-        command = [*self._command, "--background", str(shot), "--command", "marey", "batch"]
-        return subprocess.Popen(
-            [*command, str(jobs), *words], stdout=subprocess.PIPE, text=True, start_new_session=True
-        )
+        raise NotImplementedError
 
     def batch(self, shot: Path, jobs: Path, *words: str) -> tuple[int, list[dict[str, Any]]]:
         """Exit code of a batch, and its lines of JSON."""
@@ -91,12 +85,69 @@ class RealBlender:
         lines = [line for line in out.splitlines() if line.startswith("{")]
         return process.returncode, [json.loads(line) for line in lines]
 
+
+class RealBlender(Runtime):
+    """A Blender with a configuration of its own, in which the extension is installed."""
+
+    def __init__(self, words: list[str], folder: Path) -> None:
+        at = words.index("blender") if "blender" in words else len(words) - 1
+        # `env` inside the command: what starts Blender may clear the variables of this process.
+        own = ["env", f"BLENDER_USER_RESOURCES={folder}/blender"]
+        self._command = [*words[:at], *own, *words[at:], "--background"]
+        archive = build_addon.build_extension(build_addon.this_platform(), folder)
+        install = ["--command", "extension", "install-file", "-r", "user_default", "-e"]
+        _output_of([*self._command, *install, str(archive)])
+
+    def make(self, shot: Path) -> None:
+        self._run_script("make", str(shot))
+
     def keys_of(self, file: Path) -> dict[str, str]:
-        """A hash over all F-curves of each action of a file."""
-        words = ["--background", str(file), "--python-exit-code", "1", "--python", str(FILES)]
-        out = self.run(*words, "--", "digest")
-        line = next(line for line in out.splitlines() if line.startswith(MARK))
-        return json.loads(line.removeprefix(MARK))
+        return _keys_in(self._run_script("digest", str(file)))
+
+    def start_batch(self, shot: Path, jobs: Path, *words: str) -> subprocess.Popen[str]:
+        return _start([*self._command, str(shot), "--command", "marey", "batch", str(jobs), *words])
+
+    def _run_script(self, *words: str) -> str:
+        run = [*self._command, "--python-exit-code", "1", "--python", str(FILES)]
+        return _output_of([*run, "--", *words])
+
+
+class BpyWheel(Runtime):
+    """Blender as a Python module: the add-on is a plain module too."""
+
+    def __init__(self, version: str) -> None:
+        self._python = environment.python_of(ROOT / f".venv-bpy-{version}")
+        if not self._python.exists():
+            raise SystemExit(f"{self._python} is not there: scripts/test.py --blender {version}")
+
+    def make(self, shot: Path) -> None:
+        _output_of([str(self._python), str(FILES), "--", "make", str(shot)])
+
+    def keys_of(self, file: Path) -> dict[str, str]:
+        return _keys_in(_output_of([str(self._python), str(FILES), "--", "digest", str(file)]))
+
+    def start_batch(self, shot: Path, jobs: Path, *words: str) -> subprocess.Popen[str]:
+        batch = ["-m", "blender_addon", "batch", str(shot), str(jobs)]
+        return _start([str(self._python), *batch, *words])
+
+
+def _start(command: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, start_new_session=True, cwd=ROOT
+    )
+
+
+def _output_of(command: list[str]) -> str:
+    """Standard output of a command; ends the check where it fails."""
+    done = subprocess.run(command, check=False, timeout=TIMEOUT_S, stdout=subprocess.PIPE, cwd=ROOT)
+    if done.returncode:
+        raise SystemExit(f"{done.stdout.decode()}\nfailed: {' '.join(command)}")
+    return done.stdout.decode()
+
+
+def _keys_in(out: str) -> dict[str, str]:
+    line = next(line for line in out.splitlines() if line.startswith(MARK))
+    return json.loads(line.removeprefix(MARK))
 
 
 @contextmanager
@@ -114,10 +165,9 @@ def _engine(folder: Path) -> Generator[Path]:
         engine.terminate()
 
 
-def _holds(blender: RealBlender, folder: Path, connection_file: Path) -> bool:
+def _holds(blender: Runtime, folder: Path, connection_file: Path) -> bool:
     shot, jobs, broken = folder / "shot.blend", folder / "jobs.json", folder / "broken.json"
-    make = ["--background", "--python-exit-code", "1", "--python", str(FILES)]
-    blender.run(*make, "--", "make", str(shot))
+    blender.make(shot)
     listed = [{"prompt": text, "armature": "Ann", "seconds": 2} for text in PROMPTS]
     jobs.write_text(json.dumps(listed))
     broken.write_text(json.dumps([*listed[:4], {**listed[4], "armature": "Nobody"}, *listed[5:]]))

@@ -30,7 +30,7 @@ ROOT = contents.ROOT
 BLENDER = "xvfb-run -a -s '-screen 0 1600x900x24' blender"
 SESSIONS = {
     name: ROOT / "tests" / "real_blender" / f"session_{name}.py"
-    for name in ("first_form", "set_up", "artist")
+    for name in ("first_form", "set_up", "artist", "manners")
 }
 INSTALLS_ITSELF = "artist"  # the session that installs the zip by Blender's own operator
 # No --factory-startup: the preferences have to know that the extension is on.

@@ -21,6 +21,7 @@ from .client import EngineLinkError
 LOG_TAIL_BYTES = 8192
 KEPT_LOGS = 5
 KILL_WAIT_S = 0.01
+_SIGKILL = 9  # by its number: Windows has none; the system sends it to the largest process
 
 # What Blender's or a virtual environment's own Python may have set would mislead another one.
 FOREIGN_VARIABLES = (
@@ -124,6 +125,8 @@ class EngineProcess:
         if code is None:
             return
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        if code == -_SIGKILL:
+            how += ", as happens when the computer has no memory left"
         lines = [line.strip() for line in self.log_tail() if line.strip()]
         last_line = f": {lines[-1]}" if lines and code > 0 else ""
         raise EngineLinkError(f"The engine {how}{last_line} (log: {self.log_path})")

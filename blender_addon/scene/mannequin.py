@@ -83,13 +83,14 @@ def _body_mesh() -> bpy.types.Mesh:
     mesh.polygons.add(len(sides))
     loop_starts = np.concatenate([[0], np.cumsum(sides)[:-1]]).astype(np.int32)
     mesh.polygons.foreach_set("loop_start", loop_starts)
-    mesh.polygons.foreach_set("use_smooth", np.ones(len(sides), dtype=bool))
     is_joint = [int(piece.is_joint) for piece in PIECES]
     materials = np.repeat(is_joint, len(sides_of_piece)).astype(np.int32)
     mesh.materials.append(_material("Marey Wood", _WOOD))
     mesh.materials.append(_material("Marey Joint Wood", _JOINT_WOOD))
-    mesh.polygons.foreach_set("material_index", materials)
+    # Through the attribute: polygons look it up by its name, one after the other.
+    mesh.attributes.new("material_index", "INT", "FACE").data.foreach_set("value", materials)
     mesh.update(calc_edges=True)
+    mesh.shade_smooth()
     return mesh
 
 

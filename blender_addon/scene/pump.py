@@ -28,7 +28,27 @@ ACTIVE_INTERVAL_S = 0.1
 IDLE_INTERVAL_S = 1.0  # with an engine that has nothing to do: to see when it dies
 LATE_S = 0.6  # until the second drawing of a sidebar whose panels have changed
 BUDGET_S = 0.02  # of one call: about one frame of playback at 60 Hz
-_DRAGGING = ("TRANSFORM_OT_", "POSE_OT_", "ACTION_OT_", "GRAPH_OT_", "NLA_OT_")
+# Editors in whose operators the artist holds something: an undo step would tear that apart.
+_DRAGGING = (
+    "TRANSFORM_OT_",
+    "POSE_OT_",
+    "ACTION_OT_",
+    "GRAPH_OT_",
+    "NLA_OT_",
+    "SEQUENCER_OT_",
+    "ARMATURE_OT_",
+    "OBJECT_OT_",
+    "MESH_OT_",
+    "CURVE_OT_",
+    "CURVES_OT_",
+    "SCULPT_OT_",
+    "SCULPT_CURVES_OT_",
+    "PAINT_OT_",
+    "GPENCIL_OT_",
+    "GREASE_PENCIL_OT_",
+    "UV_OT_",
+    "NODE_OT_",
+)
 
 
 def start() -> None:
@@ -58,7 +78,7 @@ def redraw_soon() -> None:
 
 def poll() -> float | None:
     """Handle what has arrived. Return the seconds to the next call, None to stop."""
-    if _is_dragging():
+    if _is_held():
         return ACTIVE_INTERVAL_S
     before = _shown_state()
     try:
@@ -131,13 +151,24 @@ def _push_undo() -> None:
             bpy.ops.ed.undo_push(message="Generate Motion")
 
 
-def _is_dragging() -> bool:
-    """Whether the artist is moving something: what came in then would be mixed up with it."""
-    return any(
-        running.bl_idname.startswith(_DRAGGING)
+def _is_held() -> bool:
+    """Whether what came in now would be mixed up with something else.
+
+    The artist moves something, or frames are rendered, of which all shall have the same motion.
+    """
+    if bpy.app.is_job_running("RENDER"):
+        return True
+    running = (
+        one.bl_idname
         for window in bpy.context.window_manager.windows
-        for running in window.modal_operators
+        for one in window.modal_operators
     )
+    return any(name.startswith(_DRAGGING) and not _is_of_addon(name) for name in running)
+
+
+def _is_of_addon(operator: str) -> bool:
+    """Whether an operator is written in Python: those of add-ons may run as long as Blender."""
+    return bpy.types.Operator.bl_rna_get_subclass_py(operator) is not None
 
 
 def _shown_state() -> object:

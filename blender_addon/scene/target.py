@@ -54,6 +54,7 @@ class _Search:
 _known: dict[object, FoundTarget] = {}  # the oldest first
 _asked: dict[tuple[str, str], None] = {}  # armatures by name and library, in order
 _searches: dict[tuple[str, str], _Search] = {}  # those of _asked that have begun
+_prepared: set[int] = set()  # armatures by Blender's own number of them
 
 
 def find_match(armature: bpy.types.Object) -> BoneMatch:
@@ -92,9 +93,17 @@ def known_target(armature: bpy.types.Object) -> FoundTarget | None:
     return found
 
 
+def prepare(armature: bpy.types.Object) -> None:
+    """Have an armature object that was never seen looked at soon, before a button needs it."""
+    if armature.session_uid not in _prepared:
+        _prepared.add(armature.session_uid)
+        known_target(armature)
+
+
 def forget_targets() -> None:
     """Find everything anew when it is next asked for."""
     _known.clear()
+    _prepared.clear()
     _searches.clear()
 
 

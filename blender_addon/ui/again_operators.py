@@ -44,8 +44,8 @@ class _Again(_OnMadeAction):
             return False
         return True
 
-    def ask(self, context: bpy.types.Context, *, seed: int, count: int) -> set[str]:
-        """Send the request of the action, with another seed perhaps."""
+    def ask(self, context: bpy.types.Context, *, seed: int | None, count: int) -> set[str]:
+        """Send the request of the action, with another seed perhaps; None is its own."""
         armature, action = context.object, made_action(context)
         provenance = takes.provenance_of(action)
         try:
@@ -76,8 +76,7 @@ class MOTION_OT_regenerate(_Again, bpy.types.Operator):
     )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        seed = takes.provenance_of(made_action(context)).get("seed", -1)
-        return self.ask(context, seed=int(seed), count=1)
+        return self.ask(context, seed=None, count=1)
 
 
 class MOTION_OT_vary(_Again, bpy.types.Operator):
@@ -100,8 +99,11 @@ class MOTION_OT_edit_prompt(_OnMadeAction, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        provenance = takes.provenance_of(made_action(context))
-        wanted = request_of(provenance, seed=int(provenance.get("seed", -1)), count=1)
+        try:
+            wanted = request_of(takes.provenance_of(made_action(context)), seed=None, count=1)
+        except protocol.ProtocolError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
         settings = context.scene.motion
         settings.prompt, settings.model = wanted.prompt, wanted.model
         settings.then.clear()
@@ -136,29 +138,50 @@ def first_frame(armature: bpy.types.Object, action: bpy.types.Action) -> int:
     return round(action.curve_frame_range[0])
 
 
-def request_of(provenance: dict[str, Any], *, seed: int, count: int) -> protocol.PromptRequest:
-    """The request that a motion came from, with another seed perhaps.
+def request_of(
+    provenance: dict[str, Any], *, seed: int | None, count: int
+) -> protocol.PromptRequest:
+    """The request that a motion came from, with another seed perhaps; None is its own.
 
     Raises:
-        ProtocolError: what was written on the action is out of range.
+        ProtocolError: what was written on the action is out of range, or can't be read.
     """
-    parts = provenance.get("prompts") or [{"prompt": provenance["prompt"]}]
-    return protocol.PromptRequest(
-        job_id=new_job_id(),
-        prompt=str(parts[0]["prompt"]),
-        num_frames=int(provenance.get("num_frames", 0)),
-        fps=float(provenance.get("fps", 0.0)),
-        model=_model_name(provenance),
-        seed=seed,
-        num_steps=int(provenance.get("num_steps") or 0),
-        guidance_scale=float(provenance.get("guidance_scale") or 0.0),
-        count=count,
-        then=[
-            protocol.LaterPrompt(prompt=str(part["prompt"]), num_frames=int(part["num_frames"]))
-            for part in parts[1:]
-        ],
-        loop=bool(provenance.get("loop")),
-    )
+    try:
+        parts = prompts_of(provenance)
+        own = provenance.get("seed")
+        return protocol.PromptRequest(
+            job_id=new_job_id(),
+            prompt=parts[0]["prompt"],
+            num_frames=int(provenance.get("num_frames", 0)),
+            fps=float(provenance.get("fps", 0.0)),
+            model=_model_name(provenance),
+            seed=seed if seed is not None else int(own) if own is not None else -1,
+            num_steps=int(provenance.get("num_steps") or 0),
+            guidance_scale=float(provenance.get("guidance_scale") or 0.0),
+            count=count,
+            then=[
+                protocol.LaterPrompt(prompt=part["prompt"], num_frames=int(part["num_frames"]))
+                for part in parts[1:]
+            ],
+            loop=bool(provenance.get("loop")),
+        )
+    except protocol.ProtocolError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise protocol.ProtocolError(
+            "What is written on this action can't be read, so it can't be made again: "
+            "write its prompt into the panel Motion"
+        ) from error
+
+
+def prompts_of(provenance: dict[str, Any]) -> list[dict[str, Any]]:
+    """The prompts of a motion in their order, each with what else was written of it."""
+    parts = provenance.get("prompts")
+    listed = parts if isinstance(parts, list) else []
+    read = [part for part in listed if isinstance(part, dict) and part.get("prompt")]
+    return [{**part, "prompt": str(part["prompt"])} for part in read] or [
+        {"prompt": str(provenance["prompt"])}
+    ]
 
 
 def model_words(provenance: dict[str, Any]) -> str:

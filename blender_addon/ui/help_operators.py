@@ -7,6 +7,7 @@ from pathlib import Path
 
 import bpy
 import zmq
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..engine_link import session
 from ..engine_link.bug_report import Report, tail, write_report
@@ -47,11 +48,13 @@ class MOTION_OT_add_model(bpy.types.Operator):
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         except OSError as error:
-            self.report({"ERROR"}, f"{source.name} could not be copied: {error.strerror}")
+            told = iface_("{} could not be copied: {}").format(source.name, error.strerror)
+            self.report({"ERROR"}, told)
             return {"CANCELLED"}
         preferences.refresh_view()
-        licence = model.licence or "none given"
-        self.report({"INFO"}, f"Added the model {model.name}. Its licence: {licence}. {_relist()}")
+        licence = model.licence or iface_("none given")
+        told = iface_("Added the model {}. Its licence: {}. {}")
+        self.report({"INFO"}, told.format(model.name, licence, iface_(_relist())))
         return {"FINISHED"}
 
 
@@ -107,7 +110,7 @@ class MOTION_OT_copy_report(bpy.types.Operator):
         report = collect_report(context)
         text = write_report(report, with_paths=self.with_paths, with_prompts=self.with_prompts)
         context.window_manager.clipboard = text
-        self.report({"INFO"}, f"Copied a report of {len(text.splitlines())} lines")
+        self.report({"INFO"}, iface_("Copied a report of {} lines").format(len(text.splitlines())))
         return {"FINISHED"}
 
 

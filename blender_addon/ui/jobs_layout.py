@@ -7,7 +7,7 @@ from bpy.app.translations import pgettext_iface as iface_
 
 from ..engine_link import session
 from ..engine_link.jobs import Job, JobState
-from .text_layout import draw_text
+from .text_layout import draw_text, without_log
 
 _JOB_ICONS = {
     JobState.DONE: "CHECKMARK",
@@ -29,17 +29,20 @@ def draw_jobs(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
 
 
 def draw_latest(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    """What is under way, or why the last job failed: right below the button that was pressed."""
+    """What is under way, or what is to be said of the last job: right below its button."""
     for job in session.jobs.active[-_SHOWN_BARS:]:
         row = layout.row(align=True)
         row.progress(factor=job.progress, type="BAR", text=progress_text(job))
         row.operator("motion.cancel", text="", icon="X").job_id = job.job_id
     last = next(reversed(list(session.jobs)), None)
     if last is not None and last.state is JobState.FAILED:
-        draw_text(layout, context, last.message, icon="ERROR")
+        draw_text(layout, context, without_log(last.message), icon="ERROR")
         if last.next_step:
             draw_text(layout, context, last.next_step, icon="INFO")
         _draw_ways_on(layout, last)
+    elif last is not None and last.state is JobState.DONE:
+        for warning in last.warnings:
+            draw_text(layout, context, warning, icon="QUESTION")
 
 
 def _draw_job(layout: bpy.types.UILayout, context: bpy.types.Context, job: Job) -> None:
@@ -53,7 +56,7 @@ def _draw_job(layout: bpy.types.UILayout, context: bpy.types.Context, job: Job) 
     elif job.state is JobState.CANCELLED:
         layout.label(text="Cancelled")
     else:
-        draw_text(layout, context, job.message)
+        draw_text(layout, context, without_log(job.message))
         if job.next_step:
             draw_text(layout, context, job.next_step, icon="INFO")
     for warning in job.warnings:

@@ -26,7 +26,7 @@ class MOTION_OT_engine_start(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         if session.state in (EngineState.STOPPED, EngineState.LOST):
             return True
-        cls.poll_message_set(f"The engine is {session.state.value}")
+        cls.poll_message_set("The engine runs, or is on its way")
         return False
 
     def execute(self, context: bpy.types.Context) -> set[str]:

@@ -11,9 +11,10 @@ from ..engine_link.engine_environment import EnvironmentState
 from ..engine_link.engine_set_up import SetUpPhase
 from ..engine_link.engine_view import EngineSource
 from ..engine_link.session import EngineState
+from ..scene import target
 from . import preferences, prompts, request
 from .jobs_layout import draw_latest
-from .text_layout import draw_text, width_of
+from .text_layout import draw_text, width_of, without_log
 
 _STATE_TEXTS = {
     EngineState.STOPPED: ("Engine is off", "RADIOBUT_OFF"),
@@ -60,7 +61,9 @@ class MOTION_PT_engine(SidebarPanel, bpy.types.Panel):
             is_own = session.process is not None
             row.operator("motion.engine_stop", text="Stop" if is_own else "Disconnect")
         if session.message:
-            draw_text(layout, context, session.message)
+            draw_text(layout, context, without_log(session.message))
+            if without_log(session.message) != session.message:
+                layout.operator("motion.open_log", icon="TEXT")
         welcome = session.client.welcome if session.client is not None else None
         if welcome is not None:
             text = iface_("{}, version {}").format(welcome.device, welcome.engine_version)
@@ -234,9 +237,10 @@ def _draw_model(
 def _draw_target(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     armature = context.object
     if armature is None or armature.type != "ARMATURE":
-        draw_text(layout, context, "Select the armature to animate, or", icon="INFO")
+        draw_text(layout, context, "Select an armature, or", icon="INFO")
         layout.operator("motion.add_mannequin", icon="OUTLINER_OB_ARMATURE")
         return
+    target.prepare(armature)  # the panel Target may be closed
     try:
         begin = request.begin_frame(context.scene)
         end = begin + request.num_frames(context.scene) - 1

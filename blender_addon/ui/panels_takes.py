@@ -7,7 +7,7 @@ from bpy.app.translations import pgettext_iface as iface_
 
 from ..scene import takes
 from ..scene.takes import Take
-from .again_operators import made_action, model_words
+from .again_operators import made_action, model_words, prompts_of
 from .panels import SidebarPanel, draw_text
 from .take_operators import active_take
 
@@ -50,8 +50,7 @@ class MOTION_PT_again(SidebarPanel, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         provenance = takes.provenance_of(made_action(context))
-        parts = provenance.get("prompts") or [{"prompt": provenance["prompt"]}]
-        text = iface_(", then ").join(str(part["prompt"]) for part in parts)
+        text = iface_(", then ").join(part["prompt"] for part in prompts_of(provenance))
         draw_text(layout, context, text, icon="TEXT")
         words = iface_("Seed {}, {}").format(provenance.get("seed"), provenance.get("model"))
         layout.label(text=words, icon="BLANK1", translate=False)

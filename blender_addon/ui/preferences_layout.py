@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Callable
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..engine_link import session
 from ..engine_link.engine_environment import EnvironmentState
@@ -14,6 +15,7 @@ from ..engine_link.engine_view import EngineSource, EngineView
 from ..engine_link.session import EngineState
 
 _PIXELS_PER_LETTER = 7.0
+_LICENCE_SHARE = 0.62  # of the width: name and size are beside it
 
 _ENVIRONMENT_TEXTS = {
     EnvironmentState.MISSING: ("No engine is set up yet", "INFO"),
@@ -44,7 +46,7 @@ def draw_preferences(preferences: bpy.types.AddonPreferences, context: bpy.types
     _draw_part(box, preferences, "show_set_up", _draw_set_up_options)
     _draw_part(box, preferences, "show_other_engine", _draw_other_engine)
     _draw_device(layout.box(), preferences, view)
-    _draw_models(layout.box(), preferences, view)
+    _draw_models(layout.box(), preferences, context, view)
     row = layout.row()
     row.operator("motion.open_log", icon="TEXT")
     row.operator("motion.copy_report", icon="COPYDOWN")
@@ -72,10 +74,11 @@ def _draw_source(
             is_own = session.process is not None
             row.operator("motion.engine_stop", text="Stop" if is_own else "Disconnect")
     if view.is_there or view.source is not EngineSource.ENVIRONMENT:
-        missing = "" if view.is_there else " is not there"
-        _draw_text(layout, context, f"{view.path}{missing}")
+        told = "{}" if view.is_there else iface_("{} is not there")
+        _draw_text(layout, context, told.format(view.path))
     if session.state is not EngineState.STOPPED:
-        _draw_text(layout, context, f"Engine {session.state.value}. {session.message}".strip())
+        told = iface_("Engine {}. {}").format(iface_(session.state.value), session.message)
+        _draw_text(layout, context, told.strip())
 
 
 def _draw_set_up(
@@ -154,7 +157,8 @@ def _draw_other_engine(layout: bpy.types.UILayout, preferences: bpy.types.AddonP
         layout.label(text="Asking that Python", icon="SORTTIME")
     elif check is not None and check.facts is not None:
         facts = check.facts
-        layout.label(text=f"Engine {facts.engine_version}, torch {facts.torch}", icon="CHECKMARK")
+        told = iface_("Engine {}, torch {}").format(facts.engine_version, facts.torch)
+        layout.label(text=told, icon="CHECKMARK", translate=False)
     elif check is not None:
         layout.label(text=check.error, icon="ERROR")
     layout.prop(preferences, "connection_file")
@@ -173,25 +177,29 @@ def _draw_device(
     if view is not None and view.source is not EngineSource.ENVIRONMENT:
         facts = check.facts if check is not None else None
     for device in facts.devices if facts is not None else ():
-        column.label(text=f"Found: {device.kind}, {device}")
+        told = iface_("Found: {}, {}").format(device.kind, device)
+        column.label(text=told, translate=False)
     welcome = session.client.welcome if session.client is not None else None
     if welcome is not None:
-        column.label(text=f"The engine computes on {welcome.device}", icon="MEMORY")
+        told = iface_("The engine computes on {}").format(welcome.device)
+        column.label(text=told, icon="MEMORY", translate=False)
 
 
 def _draw_models(
     layout: bpy.types.UILayout,
     preferences: bpy.types.AddonPreferences,
+    context: bpy.types.Context,
     view: EngineView | None,
 ) -> None:
     running = session.models()
     own = view.models if view is not None else ()
     layout.label(text="Models")
     for model in running or own:
-        row = layout.row()
-        row.label(text=model.name, icon="FILE_3D")
-        row.label(text=f"{model.size_bytes / 1e6:.0f} MB")
-        row.label(text=model.licence or "no licence given")
+        row = layout.split(factor=0.25)
+        row.label(text=model.name, icon="FILE_3D", translate=False)
+        rest = row.split(factor=0.12)
+        rest.label(text=f"{model.size_bytes / 1e6:.0f} MB", translate=False)
+        _draw_text(rest, context, model.licence or "no licence given", share=_LICENCE_SHARE)
     if not running:
         layout.label(text="Those that come with the engine are listed once it runs")
     layout.operator("motion.add_model", icon="ADD")
@@ -201,13 +209,18 @@ def _draw_models(
 
 
 def _draw_text(
-    layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE"
+    layout: bpy.types.UILayout,
+    context: bpy.types.Context,
+    text: str,
+    icon: str = "NONE",
+    share: float = 1.0,
 ) -> None:
-    """A text over as many lines as the width needs."""
+    """A text over as many lines as its share of the width needs."""
     scale = context.preferences.system.ui_scale
     width = context.region.width / scale if context.region is not None else 600.0
     column = layout.column(align=True)
     column.scale_y = 0.8
-    lines = textwrap.wrap(text, max(40, int((width - 80) / _PIXELS_PER_LETTER)))
+    lines = textwrap.wrap(iface_(text), max(20, int(share * (width - 80) / _PIXELS_PER_LETTER)))
     for number, line in enumerate(lines):
-        column.label(text=line, icon=icon if number == 0 else "NONE")
+        shown = icon if number == 0 else "NONE"
+        column.label(text=line, icon=shown, translate=False)

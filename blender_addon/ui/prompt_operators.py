@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bpy
 
+from ..scene import pump
 from . import prompts
 
 _SHOWN = 16  # of each kind in the menu
@@ -52,6 +53,7 @@ class MOTION_OT_add_prompt(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         context.scene.motion.then.add()
+        pump.redraw_soon()
         return {"FINISHED"}
 
 
@@ -67,6 +69,7 @@ class MOTION_OT_remove_prompt(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         context.scene.motion.then.remove(self.index)
+        pump.redraw_soon()
         return {"FINISHED"}
 
 

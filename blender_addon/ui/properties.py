@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bpy
 
+from ..scene import pump
 from . import prompts
 
 MAX_SEED = 2**31 - 1  # Blender's integer properties have 32 bits
@@ -13,6 +14,11 @@ MAX_COUNT = 8
 def _lock_seed(settings: MOTION_PG_settings, _context: bpy.types.Context) -> None:
     """Whoever chooses a seed wants to have it."""
     settings.lock_seed = True
+
+
+def _rows_changed(_settings: MOTION_PG_settings, _context: bpy.types.Context) -> None:
+    """The panel has other rows now: those below find their places when it is drawn once more."""
+    pump.redraw_soon()
 
 
 def _matching_prompts(
@@ -63,6 +69,7 @@ class MOTION_PG_settings(bpy.types.PropertyGroup):
             ("SECONDS", "Seconds", "As many seconds as you say"),
             ("SCENE", "To End", "From where it begins to the end of the scene's range"),
         ),
+        update=_rows_changed,
     )
     seconds: bpy.props.FloatProperty(
         name="Length",
@@ -82,6 +89,7 @@ class MOTION_PG_settings(bpy.types.PropertyGroup):
             ("PLAYHEAD", "Playhead", "At the current frame"),
             ("MARKER", "Marker", "At a marker of the timeline"),
         ),
+        update=_rows_changed,
     )
     marker: bpy.props.StringProperty(
         name="Marker", description="The marker of the timeline at which the motion begins"
@@ -123,6 +131,7 @@ class MOTION_PG_settings(bpy.types.PropertyGroup):
             ("ACTION", "Action", "The character's action. The one before stays in the file"),
             ("STRIP", "NLA Strip", "A strip on a new track that begins at the current frame"),
         ),
+        update=_rows_changed,
     )
     strip_per_prompt: bpy.props.BoolProperty(
         name="Strip for Each Prompt",

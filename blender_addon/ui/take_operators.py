@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..rig.bone_match import RigError
 from ..scene import nla_layout, pump, takes
@@ -88,7 +89,7 @@ class MOTION_OT_accept(_OnTake, bpy.types.Operator):
         former, slot, had_fake_user = takes.former_action(take)
         kept = takes.accept(armature, take)
         if settings.keep_as == "ACTION":
-            self.report({"INFO"}, f"Kept the action {kept.name}")
+            self.report({"INFO"}, iface_("Kept the action {}").format(kept.name))
             return {"FINISHED"}
         if former is not None and former.users > 0:
             assign_action(armature, former, slot)
@@ -100,7 +101,8 @@ class MOTION_OT_accept(_OnTake, bpy.types.Operator):
             start_frame=context.scene.frame_current,
             strip_per_prompt=settings.strip_per_prompt,
         )
-        self.report({"INFO"}, f"Kept as {', '.join(strip.name for strip in strips)}")
+        names = ", ".join(strip.name for strip in strips)
+        self.report({"INFO"}, iface_("Kept as {}").format(names))
         return {"FINISHED"}
 
 
@@ -136,7 +138,7 @@ class MOTION_OT_remove_lost(bpy.types.Operator):
         return False
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        self.report({"INFO"}, f"Removed {takes.remove_lost()} candidates")
+        self.report({"INFO"}, iface_("Removed {} candidates").format(takes.remove_lost()))
         return {"FINISHED"}
 
 
@@ -154,7 +156,8 @@ class MOTION_OT_keep_seed(_OnTake, bpy.types.Operator):
             return {"CANCELLED"}
         seed = takes.provenance_of(take.candidates[take.shown]).get("seed")
         if not isinstance(seed, int) or not 0 <= seed < 2**31:
-            self.report({"WARNING"}, f"The seed {seed} doesn't fit Blender's field")
+            told = iface_("The seed {} doesn't fit Blender's field").format(seed)
+            self.report({"WARNING"}, told)
             return {"CANCELLED"}
         context.scene.motion.seed = seed
         return {"FINISHED"}

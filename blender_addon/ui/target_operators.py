@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 from bpy_extras.io_utils import ExportHelper, ImportHelper
 
 from ..rig.bone_match import BODY_JOINTS, CHAIN_ENDS, RigError
@@ -52,11 +53,14 @@ class MOTION_OT_recognise(bpy.types.Operator):
         for problem in saved_mappings.refresh():
             self.report({"WARNING"}, problem)
         target.forget_targets()
+        if not bpy.app.background:  # a timer finds it, and the panel says what was found
+            target.known_target(context.object)
+            return {"FINISHED"}
         found = target.find_target(context.object)
         if found.problem:
             self.report({"WARNING"}, found.problem)
         else:
-            self.report({"INFO"}, f"Recognised: {found.match.map_name}")
+            self.report({"INFO"}, iface_("Recognised: {}").format(found.match.map_name))
         return {"FINISHED"}
 
 
@@ -105,7 +109,7 @@ class MOTION_OT_pick_active_bone(_OnTarget, bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         if self.joint not in (*BODY_JOINTS, *CHAIN_ENDS):
-            self.report({"ERROR"}, f"There is no joint {self.joint}")
+            self.report({"ERROR"}, iface_("There is no joint {}").format(self.joint))
             return {"CANCELLED"}
         picks = target.own_settings(context.object).picks
         setattr(picks, self.joint, context.active_pose_bone.name)
@@ -213,7 +217,7 @@ class MOTION_OT_save_mapping(bpy.types.Operator, ExportHelper):
             return {"CANCELLED"}
         saved_mappings.refresh()
         target.forget_targets()
-        self.report({"INFO"}, f"Saved the mapping {path.stem}")
+        self.report({"INFO"}, iface_("Saved the mapping {}").format(path.stem))
         return {"FINISHED"}
 
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 
 import bpy
 from bpy.app.translations import pgettext_iface as iface_
 
 _PIXELS_PER_LETTER = 7.0
+_LOG = re.compile(r" \(log: .*?\.log\)")
 
 
 def width_of(context: bpy.types.Context) -> float:
     """Width of the region at UI scale 1, in pixels."""
     scale = context.preferences.system.ui_scale
     return context.region.width / scale if context.region is not None else 200.0
+
+
+def without_log(text: str) -> str:
+    """A message without the path of a log: a sidebar has a button for it, and no room."""
+    return _LOG.sub("", text)
 
 
 def draw_text(

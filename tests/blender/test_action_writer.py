@@ -273,17 +273,20 @@ def test_a_tweaked_strip_is_refused_and_nothing_written(mannequin: bpy.types.Obj
     assert list(bpy.data.actions) == [action]
 
 
-def test_time_to_key_200_frames_on_24_bones() -> None:
-    """All of the one long call: reading the rig, retargeting, writing. 22 bones and 2 props."""
-    armature, motion = build(RigShape()), walk_motion(200)
+@pytest.mark.parametrize(
+    ("frames", "bones", "limit_ms"), [(200, 24, KEYED_IN_MS), (300, 65, 2 * KEYED_IN_MS)]
+)
+def test_time_to_key(frames: int, bones: int, limit_ms: float) -> None:
+    """All of the one long call: reading the rig, retargeting, writing. 22 bones and props."""
+    armature, motion = build(RigShape()), walk_motion(frames)
     bpy.ops.object.mode_set(mode="EDIT")
-    for name in ("prop.L", "prop.R"):
-        armature.data.edit_bones.new(name).tail = (0, 0, 1)
+    while len(armature.data.edit_bones) < bones:
+        armature.data.edit_bones.new("prop").tail = (0, 0, 1)
     bpy.ops.object.mode_set(mode="OBJECT")
-    assert len(armature.data.bones) == 24
+    assert len(armature.data.bones) == bones
     times = []
     for _ in range(7):
         start = time.thread_time()  # this thread's: other programs run on the machine
         write_action(armature, motion, start_frame=1)
         times.append((time.thread_time() - start) * 1000)
-    assert min(times) < KEYED_IN_MS, times
+    assert min(times) < limit_ms, times

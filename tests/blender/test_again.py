@@ -199,6 +199,40 @@ def test_what_marey_did_not_make_can_not_be_made_again(
         bpy.ops.motion.regenerate()
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"num_frames": None},
+        {"fps": "fast"},
+        {"num_frames": 0},
+        {"seed": "lucky"},
+        {"prompts": [{"prompt": "walks", "num_frames": 9}, {"prompt": "waves"}]},
+    ],
+)
+def test_what_can_not_be_read_is_said_in_a_line(
+    client: FakeClient, made: bpy.types.Action, changed: dict[str, Any]
+) -> None:
+    made[PROVENANCE_KEY] = json.dumps({**MADE, **changed})
+    draw(panels_takes.MOTION_PT_again)
+    for operator in (bpy.ops.motion.regenerate, bpy.ops.motion.edit_prompt):
+        with pytest.raises(RuntimeError, match=r"can't be read|num_frames") as told:
+            operator()
+        assert "Traceback" not in str(told.value)
+    assert client.sent == []
+
+
+@pytest.mark.parametrize("changed", [{"seed": None}, {"prompts": 7}, {"prompts": ["walks"]}])
+def test_what_is_missing_is_done_without(
+    client: FakeClient, made: bpy.types.Action, changed: dict[str, Any]
+) -> None:
+    made[PROVENANCE_KEY] = json.dumps({**MADE, **changed})
+    assert "a person walks" in draw(panels_takes.MOTION_PT_again)
+    assert bpy.ops.motion.edit_prompt() == {"FINISHED"}
+    assert bpy.ops.motion.regenerate() == {"FINISHED"}
+    assert client.sent[-1].prompt == "a person walks"
+    assert client.sent[-1].seed == changed.get("seed", 77) or client.sent[-1].seed == -1
+
+
 def test_an_action_on_an_nla_strip_counts(
     client: FakeClient, made: bpy.types.Action, mannequin: bpy.types.Object
 ) -> None:

@@ -180,7 +180,7 @@ def test_dragging_a_bone_is_not_disturbed(
     client: FakeClient, mannequin: bpy.types.Object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = press(mannequin)
-    monkeypatch.setattr(pump, "_is_dragging", lambda: True)
+    monkeypatch.setattr(pump, "_is_held", lambda: True)
     client.inbox.append(candidate_of(job, 0, 1))
     assert pump.poll() == pump.ACTIVE_INTERVAL_S
     assert len(bpy.data.actions) == 0
@@ -189,6 +189,45 @@ def test_dragging_a_bone_is_not_disturbed(
     monkeypatch.setattr(session, "state", EngineState.READY)
     pump.poll()
     assert job.state is JobState.DONE
+
+
+class OBJECT_OT_marey_stream(bpy.types.Operator):  # noqa: N801 - as Blender has it
+    """Of another add-on: it listens for as long as Blender runs."""
+
+    bl_idname = "object.marey_stream"
+    bl_label = "Stream"
+
+
+@pytest.mark.parametrize(
+    ("operator", "is_held"),
+    [
+        ("TRANSFORM_OT_translate", True),
+        ("MESH_OT_extrude_region_move", True),
+        ("SCULPT_OT_brush_stroke", True),
+        ("SCREEN_OT_region_scale", False),
+        ("OBJECT_OT_marey_stream", False),
+    ],
+)
+def test_what_the_artist_holds(
+    monkeypatch: pytest.MonkeyPatch, operator: str, is_held: bool
+) -> None:
+    running = SimpleNamespace(modal_operators=[SimpleNamespace(bl_idname=operator)])
+    context = SimpleNamespace(window_manager=SimpleNamespace(windows=[running]))
+    bpy.utils.register_class(OBJECT_OT_marey_stream)
+    try:
+        fake = SimpleNamespace(app=bpy.app, types=bpy.types, context=context)
+        monkeypatch.setattr(pump, "bpy", fake)
+        assert pump._is_held() == is_held
+    finally:
+        bpy.utils.unregister_class(OBJECT_OT_marey_stream)
+
+
+def test_frames_that_are_rendered_all_have_the_same_motion(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = SimpleNamespace(is_job_running=lambda kind: kind == "RENDER")
+    monkeypatch.setattr(pump, "bpy", SimpleNamespace(app=app))
+    assert pump._is_held()
 
 
 def test_details_are_copied_without_folders(

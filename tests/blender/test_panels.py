@@ -122,7 +122,31 @@ def test_a_lost_engine_says_why_in_lines_that_fit(monkeypatch: pytest.MonkeyPatc
     told = draw(panels.MOTION_PT_engine)
     assert "Start Again" in told
     assert "killed by signal 9" in " ".join(told)
-    assert sum(len(line) for line in told[2:]) >= len(why) - 4
+    assert "Open Log" in told
+    assert "somebody" not in " ".join(told)  # a button has the path
+
+
+def test_a_warning_is_said_below_the_button(
+    monkeypatch: pytest.MonkeyPatch, mannequin: bpy.types.Object
+) -> None:
+    warning = "The graphics card has too little memory for this: it was made on the processor"
+    job = Job(armature_name="Rig", start_frame=1, prompt="a person walks", warnings=[warning])
+    job.state = JobState.DONE
+    monkeypatch.setattr(session, "jobs", JobTable())
+    session.jobs.add(job)
+    assert warning in " ".join(draw(panels.MOTION_PT_request))
+    session.jobs.add(Job(armature_name="Rig", start_frame=1, prompt="a person sits"))
+    assert warning not in " ".join(draw(panels.MOTION_PT_request))  # the next is on its way
+
+
+def test_a_job_that_failed_names_no_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Job(armature_name="Rig", start_frame=1, prompt="a person walks")
+    job.fail("The engine ended with code 1: no such file (log: /a (b)/engine-1.log)", code="x")
+    monkeypatch.setattr(session, "jobs", JobTable())
+    session.jobs.add(job)
+    told = " ".join(draw(panels_jobs.MOTION_PT_jobs))
+    assert "ended with code 1: no such file" in told
+    assert "log:" not in told
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from blender_addon.scene import target
 from blender_addon.scene.action_writer import PROVENANCE_KEY, write_action
 from blender_addon.scene.retarget_source import retarget_armature
-from blender_addon.ui import panels_target
+from blender_addon.ui import panels, panels_target
 from tests.blender.blender_rigs import build, generate_rigify
 from tests.blender.test_panels import draw
 from tests.blender_addon.rig.figures import RigShape, walk_motion
@@ -43,6 +43,20 @@ def test_bones_are_still_looked_at_when_first_drawn() -> None:
     active(build(RigShape()))
     assert "Looking at the bones" in draw(panels_target.MOTION_PT_target)
     draw(panels_target.MOTION_PT_target_bones)
+
+
+def test_a_rig_is_looked_at_though_its_panel_is_closed() -> None:
+    """Else Generate would do it, which takes twice as long as a button may."""
+    target.forget_targets()
+    armature = active(build(RigShape()))
+    draw(panels.MOTION_PT_request)
+    assert bpy.app.timers.is_registered(target._find_asked)
+    while target._asked:
+        target._find_asked()
+    assert target.known_target(armature) is not None
+    armature.data.bones[0].use_deform = False  # not the rig that is known any more
+    draw(panels.MOTION_PT_request)
+    assert not target._asked  # once is enough where nobody looks
 
 
 def test_a_known_rig_is_shown_with_its_family() -> None:

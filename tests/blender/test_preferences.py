@@ -54,7 +54,7 @@ class FakeLayout:
 
     row = column = box = split = _part
 
-    def label(self, *, text: str = "", icon: str = "NONE") -> None:
+    def label(self, *, text: str = "", icon: str = "NONE", translate: bool = True) -> None:
         assert icon in ICONS
         self.told.append(text)
 

@@ -7,6 +7,7 @@ import pytest
 
 from blender_addon import protocol
 from blender_addon.engine_link import session
+from blender_addon.scene import pump
 from blender_addon.scene.action_writer import curves_of
 from blender_addon.ui import panels, prompt_operators, prompts
 from tests.blender.test_panels import draw
@@ -36,6 +37,20 @@ def test_seeds_differ_until_one_is_chosen(client: FakeClient, mannequin: bpy.typ
     bpy.ops.motion.new_seed()
     assert settings.lock_seed
     assert press(client, mannequin).seed == settings.seed
+
+
+def test_panels_find_their_places_after_rows_came_or_went(client: FakeClient) -> None:
+    settings = bpy.context.scene.motion
+    for change in (
+        lambda: setattr(settings, "length", "SCENE"),
+        lambda: setattr(settings, "begin", "MARKER"),
+        lambda: setattr(settings, "keep_as", "STRIP"),
+        bpy.ops.motion.add_prompt,
+        lambda: bpy.ops.motion.remove_prompt(index=0),
+    ):
+        pump.stop()
+        change()
+        assert bpy.app.timers.is_registered(pump._redraw_late)
 
 
 def test_to_the_end_of_the_scene(client: FakeClient, mannequin: bpy.types.Object) -> None:

@@ -1,7 +1,9 @@
 """Makes a file to run a batch in, or tells what keys a file holds; run inside a real Blender.
 
 blender -b --python-exit-code 1 --python batch_files.py -- make SHOT.blend
-blender -b FILE --python-exit-code 1 --python batch_files.py -- digest
+blender -b --python-exit-code 1 --python batch_files.py -- digest FILE.blend
+
+With a bpy wheel: python batch_files.py -- make SHOT.blend, from this project's folder.
 """
 
 # pyright: basic
@@ -9,9 +11,12 @@ blender -b FILE --python-exit-code 1 --python batch_files.py -- digest
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
+import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import bpy
 import numpy as np
@@ -22,13 +27,17 @@ MARK = "keys: "  # before the line of JSON on standard output, which Blender wri
 def make(path: str) -> None:
     """Save a file with a mannequin named Ann."""
     bpy.ops.wm.read_homefile(use_empty=True)
+    if not hasattr(bpy.types, "MOTION_OT_add_mannequin"):  # a wheel has no extension installed
+        sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+        importlib.import_module("blender_addon").register()
     bpy.ops.motion.add_mannequin()
     bpy.context.object.name = "Ann"
     bpy.ops.wm.save_as_mainfile(filepath=path)
 
 
-def digest() -> None:
-    """Print a hash over all F-curves of each action."""
+def digest(path: str) -> None:
+    """Print a hash over all F-curves of each action of a file."""
+    bpy.ops.wm.open_mainfile(filepath=path)
     found = {}
     for action in bpy.data.actions:
         content = hashlib.sha256()
@@ -55,4 +64,6 @@ if __name__ == "__main__":
     if words[0] == "make":
         make(words[1])
     else:
-        digest()
+        digest(words[1])
+    sys.stdout.flush()
+    os._exit(0)  # bpy 4.2 and 4.5 don't end well by themselves

@@ -1,4 +1,4 @@
-"""How long calls of the add-on hold Blender's main thread: every draw, operator and timer call.
+"""How long calls of the add-on hold Blender's main thread: draws, operators, timers, handlers.
 
 Writing a result and pushing an undo step are measured apart: they are allowed to take longer.
 On a computer that has more to do than processors, other programs hold every call up: there the
@@ -21,6 +21,16 @@ import bpy
 LIMIT_MS = 20.0
 _IS_BUSY = os.getloadavg()[0] > (os.cpu_count() or 1)
 _METHODS = ("draw", "poll", "execute", "invoke", "modal")
+# Further timers, and what handlers and the search of a field call: module and function.
+_CALLED_BY_BLENDER = (
+    ("scene.pump", "_redraw_sidebars"),
+    ("scene.pump", "_redraw_late"),
+    ("scene.pump", "redraw_soon"),
+    ("scene.pump", "cancel_all"),
+    ("scene.target", "_find_asked"),
+    ("ui.preferences", "refresh_view"),
+    ("ui.prompts", "matching"),
+)
 
 
 def _now() -> float:
@@ -41,6 +51,9 @@ class MainThreadWatch:
                 if name in vars(cls):
                     self._watch_method(cls, name)
         pump.poll = self._watched(pump.poll, "timer")
+        for name, called in _CALLED_BY_BLENDER:
+            module = importlib.import_module(f"{extension}.{name}")
+            setattr(module, called, self._watched(getattr(module, called), called.strip("_")))
         self._set_apart(delivery, "deliver", "writing a result")
         self._set_apart_undo(pump)
 
