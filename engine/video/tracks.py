@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -38,7 +39,7 @@ _MAX_JUMP = 0.5  # sizes that a body moves between frames, at most
 _MAX_GROWTH = 1.6  # of a body between frames
 _MIN_FOUND = 0.7  # presence of somebody new
 _MIN_PRESENCE = 0.9  # mean presence of a stretch that counts
-_MIN_SECONDS = 0.3  # of a stretch that counts
+_MIN_SECONDS, _MIN_FRAMES = 0.3, 5  # of a stretch that counts
 _MAX_GAP_SECONDS = 4.0  # through which somebody is found again
 _MAX_COST = 1.0  # of joining two stretches
 _MAX_SHARED = 0.6  # of somebody new that may be in front of or behind somebody known
@@ -105,8 +106,12 @@ class Person:
 class Tracker:
     """Follows everybody. Give it the frames in order, then ask for `people`."""
 
-    def __init__(self, detector: KeypointDetector, fps: float) -> None:
+    def __init__(
+        self, detector: KeypointDetector, fps: float, *, pool: ThreadPoolExecutor | None = None
+    ) -> None:
+        """pool: follows several people side by side, if the detector can be asked so."""
         self.num_frames = 0
+        self._pool = pool
         self._detector = detector
         self._fps = fps
         self._every = max(1, round(_SEARCH_SECONDS * fps))
@@ -134,7 +139,8 @@ class Tracker:
     def people(self) -> list[Person]:
         """Everybody, in the order in which they appear."""
         # of a very short clip half its frames will do
-        least = max(1, round(min(_MIN_SECONDS * self._fps, self.num_frames / 2)))
+        usual = max(_MIN_SECONDS * self._fps, _MIN_FRAMES)
+        least = max(1, round(min(usual, self.num_frames / 2)))
         stretches = [
             stretch
             for stretch in (*self._ended, *self._live)
@@ -144,8 +150,14 @@ class Tracker:
         return sorted((_person(chain) for chain in chains), key=_order)
 
     def _follow(self, image: Image) -> None:
-        for stretch in list(self._live):
-            sighting = self._next(image, stretch)
+        live = list(self._live)
+
+        def next_of(stretch: Stretch) -> Sighting | None:
+            return self._next(image, stretch)
+
+        pool = self._pool if len(live) > 1 else None
+        found = map(next_of, live) if pool is None else pool.map(next_of, live)
+        for stretch, sighting in zip(live, list(found), strict=True):
             if sighting is None:
                 self._end(stretch)
             else:
@@ -198,18 +210,26 @@ class Tracker:
         """Look for everybody: in the whole, and in one of its parts in turn."""
         # a detector sees one person where two are near each other: those that are known go first
         others = _covered(image, [stretch.keypoints[-1] for stretch in self._live])
-        found = self._detector.detect(others)
-        parts = _parts(image)
-        if parts:
-            self._view = (self._view + 1) % len(parts)
-            found += self._detector.detect(others, near=parts[self._view])
-        for one in found:
+        for one in self._looked_for(others):
             sighting = self._detector.follow(image, one.region)
             here = [stretch.keypoints[-1] for stretch in self._live]
             if sighting is None or sighting.presence < _MIN_FOUND or len(here) >= _MAX_PEOPLE:
                 continue
             if not any(_is_inside(sighting.keypoints, other) for other in here):
                 self._begin(sighting, image)
+
+    def _looked_for(self, image: Image) -> list[Sighting]:
+        """Who is in the picture. Of pictures with nobody in them each gets one look, by turns: who
+        is found late is followed backwards."""
+        parts = _parts(image)
+        both = bool(self._live) or self.num_frames == 0
+        found: list[Sighting] = []
+        if both or not parts or self.num_frames % 2 == 0:
+            found += self._detector.detect(image)
+        if parts and (both or self.num_frames % 2 == 1):
+            self._view = (self._view + 1) % len(parts)
+            found += self._detector.detect(image, near=parts[self._view])
+        return found
 
     def _begin(self, sighting: Sighting, image: Image) -> None:
         """Somebody new, followed backwards as far as the frames at hand go."""
