@@ -10,12 +10,13 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as NotYet
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 _T = TypeVar("_T")
+Report = Callable[[int, int], None]
+
 _WAIT_SECONDS = 0.1  # between two looks whether the job is to stop
 
 
@@ -119,20 +120,35 @@ def threads(count: int, name: str) -> Generator[ThreadPoolExecutor]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def in_thread(function: Callable[[], _T], waits: Callable[[], None]) -> _T:
-    """What the function returns or raises, while `waits` is called now and then.
+def patiently(function: Callable[[Report], _T], report: Report) -> _T:
+    """What function(report) returns or raises, however seldom it reports.
 
-    If `waits` raises, so does this at once: the function goes on to its end and nobody hears of it.
+    It works in a thread, and `report` hears of its progress from here, ten times a second: so a job
+    can be stopped in the middle of what can't be interrupted. If `report` raises, so does this at
+    once, and the function is stopped when it reports next; what it does until then is lost.
     """
+    told = _Progress()
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="work")
     try:
-        found = pool.submit(function)
-        while True:
-            try:
-                return found.result(timeout=_WAIT_SECONDS)
-            except NotYet:
-                if found.done():
-                    return found.result()
-                waits()
+        found = pool.submit(function, told.hear)
+        while not found.done():
+            report(told.step, told.num_steps)
+            wait((found,), timeout=_WAIT_SECONDS)
+        return found.result()
     finally:
-        pool.shutdown(wait=False)
+        told.is_over = True
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+class _Progress:
+    def __init__(self) -> None:
+        self.step, self.num_steps, self.is_over = 0, 1, False
+
+    def hear(self, step: int, num_steps: int) -> None:
+        if self.is_over:
+            raise _NobodyWaits
+        self.step, self.num_steps = step, num_steps
+
+
+class _NobodyWaits(Exception):
+    """The job was stopped: nobody hears of this."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.video.ahead import Ahead, Behind, threads
+from engine.video.ahead import Ahead, Behind, patiently, threads
 from engine.video.camera_motion import CameraMotion
 from engine.video.frames import Frame, Span, VideoError, VideoInfo, VideoReader
 from engine.video.keypoints import KeypointDetector
@@ -72,12 +72,13 @@ def watch(
             f"{path.name} has no frame from {span.start:g} s on"
             + ("" if span.seconds is None else f" for {span.seconds:g} s")
         )
+    people = patiently(lambda _: tracker.people(), lambda step, steps: sighted.tell())
     taken = time.perf_counter() - began
     return Footage(
         info=reader.info,
         span=span,
         times=np.array(times),
-        people=tuple(person.scaled(sighted.scale) for person in tracker.people()),
+        people=tuple(person.scaled(sighted.scale) for person in people),
         layout=detector.layout,
         camera=sighted.camera,
         warnings=reader.warnings(span),
@@ -116,14 +117,14 @@ class _Watching:
             )
             behind = Behind(one, most=_FRAMES_LATE)
             frames = reader.frames(self._span)
-            ahead = Ahead(frames, most=_FRAMES_AHEAD, stop=reader.stop, waits=self._tell)
+            ahead = Ahead(frames, most=_FRAMES_AHEAD, stop=reader.stop, waits=self.tell)
             with ahead:
                 for frame in ahead:
-                    self._tell()
+                    self.tell()
                     self._see(frame, behind)
             behind.finish()
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
         expected = _expected(self.reader.info, self._span)
         self._report(len(self.times), max(expected, len(self.times) + 1))
 

@@ -30,6 +30,7 @@ from engine.video.keypoints import (
     distance,
     extent,
 )
+from engine.video.leaving import GUESS_CONFIDENCE, going_on
 
 _SEARCH_SECONDS = 0.25  # between two looks for everybody
 _KEPT_FRAMES = 15  # through which somebody new is followed backwards
@@ -43,6 +44,7 @@ _MIN_SECONDS, _MIN_FRAMES = 0.3, 5  # of a stretch that counts
 _MAX_GAP_SECONDS = 4.0  # through which somebody is found again
 _MAX_COST = 1.0  # of joining two stretches
 _MAX_SHARED = 0.6  # of somebody new that may be in front of or behind somebody known
+_ENDS = 8  # frames that say how somebody comes and goes
 _GREY = (114, 114, 114)
 
 
@@ -122,9 +124,11 @@ class Tracker:
         self._ended: list[Stretch] = []
         self._kept: deque[Image] = deque(maxlen=_KEPT_FRAMES)
         self._view = 0
+        self._image_size = (0, 0)  # width and height
 
     def see(self, image: Image) -> None:
         """Take the next frame."""
+        self._image_size = (image.shape[1], image.shape[0])
         self._follow(image)
         self._part_doubles(image)
         if not self._live or self.num_frames % self._every == 0:
@@ -147,7 +151,31 @@ class Tracker:
             if len(stretch.keypoints) >= least and np.mean(stretch.presences) >= _MIN_PRESENCE
         ]
         chains = _join(sorted(stretches, key=lambda one: one.start), self._fps)
-        return sorted((_person(chain) for chain in chains), key=_order)
+        return sorted((self._with_ends(_person(chain)) for chain in chains), key=_order)
+
+    def _with_ends(self, person: Person) -> Person:
+        """The person with the frames in which they come into the picture and leave it."""
+        first, last = int(person.frames[0]), int(person.frames[-1])
+        after = going_on(person.keypoints[-_ENDS:], self._image_size, self._fps)
+        after = after[: self.num_frames - 1 - last]
+        before = going_on(person.keypoints[:_ENDS][::-1], self._image_size, self._fps)[:first][::-1]
+        return Person(
+            frames=np.concatenate(
+                (
+                    first - np.arange(len(before), 0, -1),
+                    person.frames,
+                    last + np.arange(1, len(after) + 1),
+                )
+            ),
+            keypoints=np.concatenate((before, person.keypoints, after)),
+            presences=np.concatenate(
+                (
+                    np.full(len(before), GUESS_CONFIDENCE, np.float32),
+                    person.presences,
+                    np.full(len(after), GUESS_CONFIDENCE, np.float32),
+                )
+            ),
+        )
 
     def _follow(self, image: Image) -> None:
         live = list(self._live)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from engine.video.ahead import Ahead, Behind, in_thread, threads
+from engine.video.ahead import Ahead, Behind, patiently, threads
 
 
 class _Stop(Exception):
@@ -80,11 +80,43 @@ def test_late_calls_keep_their_order_and_their_errors() -> None:
             behind.finish()
 
 
-def test_a_function_in_a_thread_returns_raises_or_is_left() -> None:
-    assert in_thread(lambda: 3, _nothing) == 3
+def test_a_function_returns_and_raises_as_it_would() -> None:
+    assert patiently(lambda report: 3, _no_report) == 3
     with pytest.raises(_Stop):
-        in_thread(_stop, _nothing)
-    free = threading.Event()
+        patiently(lambda report: _stop(), _no_report)
+
+
+def test_progress_is_heard_in_the_thread_that_asked() -> None:
+    heard: list[tuple[int, int, str]] = []
+
+    def work(report: Callable[[int, int], None]) -> None:
+        report(2, 5)
+        time.sleep(0.5)
+
+    patiently(work, lambda step, of: heard.append((step, of, threading.current_thread().name)))
+
+    assert (2, 5, threading.current_thread().name) in heard
+    assert all(name == threading.current_thread().name for _, _, name in heard)
+
+
+def test_a_silent_function_can_be_stopped_and_ends_when_it_reports() -> None:
+    free, ended = threading.Event(), threading.Event()
+
+    def work(report: Callable[[int, int], None]) -> None:
+        free.wait(10)
+        try:
+            report(1, 2)
+        finally:
+            ended.set()
+        raise AssertionError("it went on")
+
+    began = time.perf_counter()
     with pytest.raises(_Stop):
-        in_thread(lambda: free.wait(10), _stop)
+        patiently(work, lambda step, of: _stop())
+    assert time.perf_counter() - began < 1.0
     free.set()
+    assert ended.wait(10)
+
+
+def _no_report(step: int, num_steps: int) -> None:
+    return
