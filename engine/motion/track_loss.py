@@ -39,7 +39,8 @@ class FitDeviations:
     limb: float = 0.5  # radians from the lifter's pose
     trunk: float = 0.25
     bone: float = 0.1  # logarithm of a length
-    acceleration: float = 20.0  # metres per second squared of a joint
+    acceleration: float = 20.0  # metres per second squared of a joint; costs by its size
+    tremble: float = 6.0  # of it; smaller ones cost by their square
     step: float = 0.06  # metres per second of a standing foot
     floor: float = 0.03  # metres of a standing foot over or under its height
     root: float = 0.5  # metres from the lifter's path
@@ -171,11 +172,12 @@ class TrackLoss:
         count = joints.shape[-1] - 2
         if count < 1:
             return force.sum(), force
-        unit = self._fps**2 / self._known.acceleration
+        unit = self._fps**2 / self._known.tremble
+        weight = 2 * self._known.tremble / self._known.acceleration / count
         second = (joints[..., 2:] - 2 * joints[..., 1:-1] + joints[..., :-2]) * unit
-        size = (second.square().sum(0) + 1e-6).sqrt()
-        loss = torch.where(size < 1, size.square(), 2 * size - 1).sum() / count
-        pull = second * (2 * unit / count / size.clamp(min=1.0))
+        size = (1 + second.square().sum(0)).sqrt()
+        loss = weight * (size - 1).sum()
+        pull = second * (weight * unit / size)
         force[..., 2:] += pull
         force[..., 1:-1] -= 2 * pull
         force[..., :-2] += pull
