@@ -12,7 +12,7 @@ SIZE = (100, 80)
 
 def _walk(xs: list[float]) -> Floats:
     body = np.array([(-10.0, 0, 1), (0, 10, 1), (10, 20, 1)])
-    return np.stack([body + (x, 30.0, 0.0) for x in xs]).astype(np.float32)
+    return np.stack([body + np.array((x, 30.0, 0.0)) for x in xs]).astype(np.float32)
 
 
 def test_somebody_leaves_at_the_right() -> None:

@@ -43,9 +43,7 @@ MADE: dict[str, Callable[[Path, list[Image]], Path]] = {
     "a rate that varies": lambda path, images: write_movie(
         path, images, np.cumsum([0.01, 0.09] * (len(images) // 2)).tolist()
     ),
-    "8K": lambda path, images: write_movie(
-        path, images[:3], _evenly(3, 25), size=(7680, 4320)
-    ),
+    "8K": lambda path, images: write_movie(path, images[:3], _evenly(3, 25), size=(7680, 4320)),
     "odd sizes": lambda path, images: write_movie(
         path, images, _evenly(len(images), 25), size=(405, 359)
     ),
@@ -83,7 +81,9 @@ def test_an_odd_video_gives_motion(
     # motions in between 15 and 60 frames a second, whatever the video's rate is
     assert 15 <= found["fps"] <= 60
     with np.load(tmp_path / "a.npz") as arrays:
-        assert all(np.isfinite(arrays[key]).all() for key in arrays if arrays[key].dtype.kind == "f")
+        assert all(
+            np.isfinite(arrays[key]).all() for key in arrays if arrays[key].dtype.kind == "f"
+        )
 
 
 @pytest.mark.parametrize("name", ["a text", "nothing", "absent", "nobody", "a folder"])
