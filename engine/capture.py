@@ -265,7 +265,8 @@ def _on_clock(footage: Footage, person: Person, options: CaptureOptions) -> _See
     count = max(1, round((float(times[-1] - times[0]) + usual) * fps))
     clock = times[0] + np.arange(count) / fps
     raw = person.dense(len(times))
-    cleaned = clean(raw, footage.layout, footage.info.image_size, footage.fps)
+    others = [one.dense(len(times)) for one in footage.people if one is not person]
+    cleaned = clean(raw, footage.layout, footage.info.image_size, footage.fps, others=others)
     keypoints = on_clock(cleaned.keypoints, times, clock)
     is_seen = (keypoints[..., 2] > _SEEN_CONFIDENCE).sum(-1) >= _SEEN_POINTS
     frames = np.flatnonzero(is_seen)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -25,8 +25,9 @@ from engine.methods.hmmr import Hmmr
 from engine.methods.video_mdm import RefineOptions, VideoMdm
 from engine.motion.motion import Motion
 from engine.motion.ray_projection import Sight
+from engine.video.ahead import patiently
 from engine.video.footage import Footage, watch
-from engine.video.frames import Span, span_of_frames
+from engine.video.frames import Span, VideoReader, span_of_frames
 from engine.video.keypoint_files import read_keypoints
 from engine.video.keypoints import KeypointDetector
 
@@ -87,8 +88,12 @@ def run_captures(
     lifter_name, prior_name = choose_models(models.entries(), job.lifter, job.model)
     footage = _watched(job, lambda step, steps: report(_WATCHED * step // max(steps, 1), _STEPS))
     choose_person(footage, job.options)  # nobody there: say so before models are loaded
-    prior = models.load(prior_name) if prior_name else None
-    lifter = models.load(lifter_name)
+
+    def report_loading(step: int, steps: int) -> None:
+        report(_WATCHED, _STEPS)
+
+    prior = patiently(lambda _: models.load(prior_name), report_loading) if prior_name else None
+    lifter = patiently(lambda _: models.load(lifter_name), report_loading)
     made: Capture | None = None
     for candidate in range(count):
 
@@ -99,17 +104,32 @@ def run_captures(
         if made is None or prior is not None:
             options = replace(job.options, seed=job.options.seed + candidate)
             better = None if prior is None else _better(prior, job.prompt, options.seed)
-            made = capture(footage, lifter, options, report_made, better=better)
+            made = patiently(_capturing(footage, lifter, options, better), report_made)
         yield footage, made
 
 
+def _capturing(
+    footage: Footage, lifter: Method, options: CaptureOptions, better: Refine | None
+) -> Callable[[Report], Capture]:
+    return lambda report: capture(footage, lifter, options, report, better=better)
+
+
 def _watched(job: CaptureJob, report: Report) -> Footage:
-    span = job.span or Span()
-    if job.frames is not None:
-        span = span_of_frames(job.path, *job.frames)
-    if job.keypoints is not None:
-        return read_keypoints(job.keypoints, job.path, span, report)
-    footage = watch(job.path, span, make_detector(job.detector), report)
+    def report_start(step: int, steps: int) -> None:
+        report(0, 1)
+
+    span, frames = job.span or Span(), job.frames
+    if frames is not None:
+        span = patiently(lambda _: span_of_frames(job.path, *frames), report_start)
+    keypoints = job.keypoints
+    if keypoints is not None:
+        return patiently(lambda told: read_keypoints(keypoints, job.path, span, told), report)
+    # a file that is no video: say so before networks are loaded
+    with VideoReader(job.path):
+        pass
+    detector = patiently(lambda _: make_detector(job.detector), report_start)
+    footage = watch(job.path, span, detector, report)
+    del detector
     gc.collect()  # the detector's networks
     return footage
 

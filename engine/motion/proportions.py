@@ -32,11 +32,11 @@ BONES = (
 )
 NUM_BONES = len(BONES)
 # The bone that ends in each joint; the root's entry is never used.
-_BONE_OF_JOINT = [
+BONE_OF_JOINT = [
     BONES.index(name.removeprefix("left_").removeprefix("right_")) if joint else 0
     for joint, name in enumerate(SMPL_22.joint_names)
 ]
-_LEVELS = (  # joints by their distance from the root
+LEVELS = (  # joints by their distance from the root
     (sk.LEFT_HIP, sk.RIGHT_HIP, sk.SPINE1),
     (sk.LEFT_KNEE, sk.RIGHT_KNEE, sk.SPINE2),
     (sk.LEFT_ANKLE, sk.RIGHT_ANKLE, sk.SPINE3),
@@ -45,7 +45,7 @@ _LEVELS = (  # joints by their distance from the root
     (sk.LEFT_ELBOW, sk.RIGHT_ELBOW),
     (sk.LEFT_WRIST, sk.RIGHT_WRIST),
 )
-_ORDER = [0, *(joint for level in _LEVELS for joint in level)]
+_ORDER = [0, *(joint for level in LEVELS for joint in level)]
 _BACK = [_ORDER.index(joint) for joint in range(SMPL_22.num_joints)]
 
 
@@ -64,7 +64,7 @@ def rest_offsets(log_ratios: Tensor) -> Tensor:
         raise ValueError(
             f"log_ratios has shape {tuple(log_ratios.shape)}, needs (..., {NUM_BONES})"
         )
-    scale = torch.exp(log_ratios)[..., _BONE_OF_JOINT]
+    scale = torch.exp(log_ratios)[..., BONE_OF_JOINT]
     return SMPL_22.offsets_like(log_ratios) * scale[..., None]
 
 
@@ -90,7 +90,7 @@ def pose_bodies(local_rotations: Tensor, offsets: Tensor) -> tuple[Tensor, Tenso
     root = local_rotations[..., :1, :, :]
     turned, places = [root], [torch.zeros_like(root[..., 0])]
     place_in_level = {0: (0, 0)}
-    for depth, level in enumerate(_LEVELS, start=1):
+    for depth, level in enumerate(LEVELS, start=1):
         parents = [place_in_level[SMPL_22.parents[joint]] for joint in level]
         above = {where for where, _ in parents}
         assert above == {depth - 1}  # the parents of a level are the level before

@@ -11,45 +11,23 @@ reach, where a filter would cut it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from engine.motion import proportions
 from engine.motion import rotations as rot
-from engine.motion import skeleton as sk
 from engine.motion.camera import Camera
-from engine.motion.contacts import rest_heights
-from engine.motion.keypoint_layout import keypoints_of_pose
 from engine.motion.motion import Motion
-from engine.motion.skeleton import FOOT_JOINTS, SMPL_22
+from engine.motion.skeleton import SMPL_22
+from engine.motion.track_loss import Corrections, FitDeviations, TrackLoss
 
 Report = Callable[[int, int], None]
 
 CHUNK_FRAMES = 600  # fitted at once
 OVERLAP_FRAMES = 24  # over which one chunk goes over into the next
-_TRUNK = (sk.PELVIS, sk.SPINE1, sk.SPINE2, sk.SPINE3, sk.NECK, sk.LEFT_COLLAR, sk.RIGHT_COLLAR)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitDeviations:
-    """How far off each kind of knowledge usually is; smaller counts more."""
-
-    keypoint: float = 0.012  # of the person's height in the picture
-    mistake: float = 0.06  # of it; a keypoint that is further off is rather wrong
-    limb: float = 0.5  # radians from the lifter's pose
-    trunk: float = 0.25
-    bone: float = 0.1  # logarithm of a length
-    acceleration: float = 20.0  # metres per second squared of a joint
-    step: float = 0.06  # metres per second of a standing foot
-    floor: float = 0.03  # metres of a standing foot over or under its height
-    root: float = 0.5  # metres from the lifter's path
-    turn_seconds: float = 0.04  # over which corrections of rotations are smooth
-    move_seconds: float = 0.08  # and those of the path
-    num_steps: int = 100
-    rate: float = 0.03
+_MOMENTUM, _SPREAD, _LEAST = 0.9, 0.98, 1e-8  # of Adam: Kingma and Ba, arXiv 1412.6980
 
 
 def fit_to_keypoints(
@@ -93,128 +71,76 @@ def fit_to_keypoints(
 
 
 class _Fit:
-    """The unknowns of one chunk, and what is asked of them."""
+    """The unknowns of one chunk, moved until they fit."""
 
     def __init__(
         self, motion: Motion, keypoints: Tensor, known: FitDeviations, log_bones: Tensor | None
     ) -> None:
-        assert motion.camera is not None
         self._motion, self._known = motion, known
-        self._camera: Camera = motion.camera
-        self._start = rot.quaternion_to_matrix(motion.local_rotations)
-        self._keypoints = keypoints.to(motion.root_translation)
-        self._size = _seen_size(self._keypoints)
         self._bones = _log_bones(motion) if log_bones is None else log_bones
-        self._has_bones = log_bones is not None
+        self._grows = 1.0 if log_bones is None else 0.0
         like = motion.root_translation
-        self._turns = torch.zeros(motion.num_frames, 22, 3).to(like).requires_grad_()
-        self._moves = torch.zeros(motion.num_frames, 3).to(like).requires_grad_()
-        self._growth = torch.zeros(proportions.NUM_BONES).to(like).requires_grad_()
-        spread = like.new_full((22, 1), known.limb)
-        spread[list(_TRUNK)] = known.trunk
-        self._spread = spread
+        self._loss = TrackLoss(motion, keypoints.to(like), self._bones, known)
+        frames = motion.num_frames
+        self._turning = _averages(frames, known.turn_seconds * motion.fps).to(like)
+        self._moving = _averages(frames, known.move_seconds * motion.fps).to(like)
+        sizes = (3 * 22 * frames, 3 * frames, proportions.NUM_BONES)
+        # one row of numbers: one step for all of them
+        self._unknowns = torch.zeros(sum(sizes)).to(like)
+        self._sizes = sizes
 
     def log_bones(self) -> Tensor:
         """The body that was found (13,)."""
-        grown = self._growth.detach() * (0.0 if self._has_bones else 1.0)
-        return proportions.centred(self._bones + grown)
+        return proportions.centred(self._bones + self._smooth().growth)
 
     def run(self, report: Report) -> Motion:
         """Move everything until it fits."""
-        unknowns = [self._turns, self._moves, *([] if self._has_bones else [self._growth])]
-        with torch.inference_mode(mode=False), torch.enable_grad():
-            optimiser = torch.optim.Adam(unknowns, lr=self._known.rate, betas=(0.9, 0.98))
-            for step in range(self._known.num_steps):
-                report(step, self._known.num_steps)
-                part = step / self._known.num_steps
-                optimiser.param_groups[0]["lr"] = self._known.rate * (1.0 - part) ** 2
-                optimiser.zero_grad()
-                self._loss().backward()
-                optimiser.step()
-        with torch.no_grad():
-            quaternions = rot.matrix_to_quaternion(self._local(self._smooth_turns()))
+        known, unknowns = self._known, self._unknowns
+        mean, square = torch.zeros_like(unknowns), torch.zeros_like(unknowns)
+        for step in range(known.num_steps):
+            report(step, known.num_steps)
+            slope = self._slope()
+            mean.lerp_(slope, 1 - _MOMENTUM)
+            square.lerp_(slope.square(), 1 - _SPREAD)
+            rate = known.rate * (1.0 - step / known.num_steps) ** 2
+            size = (square / (1 - _SPREAD ** (step + 1))).sqrt() + _LEAST
+            unknowns -= rate / (1 - _MOMENTUM ** (step + 1)) * mean / size
+        found = self._smooth()
+        quaternions = rot.matrix_to_quaternion(self._loss.rotations(found.turns))
         return replace(
             self._motion,
             skeleton=proportions.skeleton_of(self.log_bones()),
-            root_translation=self._motion.root_translation + self._smooth_moves().detach(),
+            root_translation=self._motion.root_translation + found.moves.T,
             local_rotations=rot.make_continuous(quaternions),
         )
 
-    def _smooth_turns(self) -> Tensor:
-        return _smooth(self._turns, self._known.turn_seconds * self._motion.fps)
-
-    def _smooth_moves(self) -> Tensor:
-        return _smooth(self._moves, self._known.move_seconds * self._motion.fps)
-
-    def _local(self, turns: Tensor) -> Tensor:
-        return self._start @ rot.quaternion_to_matrix(rot.axis_angle_to_quaternion(turns))
-
-    def _loss(self) -> Tensor:
-        known, motion = self._known, self._motion
-        bones = proportions.centred(self._bones + self._growth)
-        turns, moves = self._smooth_turns(), self._smooth_moves()
-        joints, turned = proportions.pose_bodies(
-            self._local(turns), proportions.rest_offsets(bones)
+    def _smooth(self) -> Corrections:
+        turns, moves, growth = self._unknowns.split(self._sizes)
+        return Corrections(
+            turns=turns.view(3, 22, -1) @ self._turning.T,
+            moves=moves.view(3, -1) @ self._moving.T,
+            growth=growth,
         )
-        joints = joints + (motion.root_translation + moves)[:, None]
-        seen = keypoints_of_pose(joints, turned[:, sk.HEAD])
-        loss = self._keypoint_loss(seen)
-        loss = loss + (turns / self._spread).square().mean((0, 2)).sum()
-        loss = loss + (moves / known.root).square().mean(0).sum()
-        loss = loss + (self._growth / known.bone).square().sum() / 10
-        loss = loss + self._evenness(joints)
-        return loss + self._standing(joints)
 
-    def _keypoint_loss(self, seen: Tensor) -> Tensor:
-        places, depth = self._camera.project(seen)
-        off = (places - self._keypoints[..., :2]).square().sum(-1) / self._size.square()
-        limit = self._known.mistake**2
-        robust = limit * off / (limit + off) / self._known.keypoint**2
-        weights = self._keypoints[..., 2] * (depth > 0.1)
-        return (weights * robust).sum(-1).mean()
-
-    def _evenness(self, joints: Tensor) -> Tensor:
-        if len(joints) < 3:
-            return joints.new_zeros(())
-        second = torch.diff(joints, n=2, dim=0) * self._motion.fps**2
-        size = (second.square().sum(-1) + 1e-6).sqrt() / self._known.acceleration
-        return torch.where(size < 1, size.square(), 2 * size - 1).sum(-1).mean()
-
-    def _standing(self, joints: Tensor) -> Tensor:
-        contacts = self._motion.contacts
-        feet = joints[:, list(FOOT_JOINTS)]
-        heights = feet.new_tensor(rest_heights(self._motion.skeleton))
-        off = contacts * ((feet[..., 1] - heights) / self._known.floor).square()
-        loss = off.sum(-1).mean()
-        if len(feet) < 2:
-            return loss
-        both = contacts[1:] * contacts[:-1]
-        speed = torch.diff(feet, dim=0) * self._motion.fps / self._known.step
-        return loss + (both * speed.square().sum(-1).clamp(max=25.0)).sum(-1).mean()
+    def _slope(self) -> Tensor:
+        """How the loss changes with the unknowns."""
+        slope = self._loss(self._smooth())[1]
+        parts = (slope.turns @ self._turning, slope.moves @ self._moving, slope.growth)
+        return torch.cat([part.flatten() for part in (*parts[:2], self._grows * parts[2])])
 
 
-def _smooth(values: Tensor, frames: float) -> Tensor:
-    """Values (T, ...) averaged over time; the ends are held."""
-    reach = min(round(3 * frames), len(values) - 1)
+def _averages(num_frames: int, frames: float) -> Tensor:
+    """(T, T): what each frame is the mean of, over a deviation of so many; the ends are held."""
+    reach = min(round(3 * frames), num_frames - 1)
     if reach < 1:
-        return values
-    offsets = torch.arange(-reach, reach + 1).to(values)
+        return torch.eye(num_frames)
+    offsets = torch.arange(-reach, reach + 1)
     weights = torch.exp(-0.5 * (offsets / frames).square())
-    rows = values.flatten(1).T[:, None]
-    padded = functional.pad(rows, (reach, reach), mode="replicate")
-    averaged = functional.conv1d(padded, (weights / weights.sum())[None, None])
-    return averaged[:, 0].T.reshape(values.shape)
-
-
-def _seen_size(keypoints: Tensor) -> Tensor:
-    """Heights (T, 1) of the person in the picture, steady over the clip."""
-    sure = keypoints[..., 2:] > 0.2
-    low = torch.where(sure, keypoints[..., :2], torch.inf).amin(1)
-    high = torch.where(sure, keypoints[..., :2], -torch.inf).amax(1)
-    size = (high - low).amax(-1)
-    good = size[torch.isfinite(size) & (size > 0)]
-    usual = good.median() if len(good) else keypoints.new_tensor(1.0)
-    return torch.where(torch.isfinite(size), size, usual).clamp(min=0.5 * usual)[:, None]
+    rows = torch.arange(num_frames)[:, None].expand(-1, len(offsets))
+    columns = (rows + offsets).clamp(0, num_frames - 1)
+    result = torch.zeros(num_frames, num_frames)
+    shares = (weights / weights.sum()).expand(num_frames, -1)
+    return result.index_put((rows, columns), shares, accumulate=True)
 
 
 def _log_bones(motion: Motion) -> Tensor:

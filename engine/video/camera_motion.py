@@ -25,7 +25,7 @@ _MIN_CORNERS = 40  # left over of a key frame, and a new one is taken
 _MIN_SHARE = 0.4
 _MARGIN = 0.15  # sizes around a person that aren't background
 _STILL = 0.006  # of the longer side: a camera that never strays further stands still
-_SMOOTHING_SECONDS = 0.08
+_SMOOTHING_SECONDS = 0.02
 
 
 class CameraMotion:

@@ -7,6 +7,7 @@ keypoint is exchanged with its opposite, or trusted less.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,9 @@ _OUTLIER = 0.12  # sizes from the frames around, at which a keypoint is trusted 
 _REACH_SECONDS = 0.1  # around a frame, that say where a keypoint is to be
 _OUTSIDE = 0.02  # sizes outside the picture, from which a keypoint is a guess
 _GUESSED = 0.2  # of its confidence that a guess keeps
+
+_SHARED = 0.06  # sizes between the same keypoint of two people: it is one limb, seen twice
+_DISPUTED = 0.2  # of its confidence that it keeps
 
 # Joints whose keypoints are exchanged together.
 _GROUPS = (
@@ -46,14 +50,23 @@ class Cleaned:
     num_swaps: int
 
 
-def clean(keypoints: Floats, layout: str, image_size: tuple[int, int], fps: float) -> Cleaned:
-    """Repair left and right, and trust keypoints less that jump or are outside the picture.
+def clean(
+    keypoints: Floats,
+    layout: str,
+    image_size: tuple[int, int],
+    fps: float,
+    *,
+    others: Sequence[Floats] = (),
+) -> Cleaned:
+    """Repair left and right, and trust keypoints less that jump, are outside the picture, or are on
+    the same limb of somebody else.
 
     Args:
         keypoints: (T, K, 3) pixels and confidence; zeros where the person isn't seen.
         layout: one of LAYOUTS.
         image_size: width and height in pixels.
         fps: frames per second.
+        others: (T, K, 3) each, of the other people in the same frames.
     """
     result = keypoints.astype(np.float64)
     seen = np.flatnonzero((result[..., 2] > 0).any(-1))
@@ -68,6 +81,7 @@ def clean(keypoints: Floats, layout: str, image_size: tuple[int, int], fps: floa
         result[frames, [*left, *right]] = result[frames, [*right, *left]]
         num_swaps += int((np.diff(is_swapped.astype(int), prepend=0) == 1).sum())
     result[..., 2] *= _steadiness(result, seen, size, fps)
+    result[..., 2] *= _undisputed(result, layout, others, size)
     low = result[..., :2] < -_OUTSIDE * size
     high = result[..., :2] > np.array(image_size) + _OUTSIDE * size
     result[..., 2] *= np.where((low | high).any(-1), _GUESSED, 1.0)
@@ -171,4 +185,22 @@ def _steadiness(
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=0)
     off = np.linalg.norm(places - np.median(windows, axis=-1), axis=-1) / size
     factors[seen] = 1.0 / (1.0 + (off / _OUTLIER) ** 4)
+    return factors
+
+
+def _undisputed(
+    keypoints: NDArray[np.float64], layout: str, others: Sequence[Floats], size: float
+) -> NDArray[np.float64]:
+    """Factors (T, K) of confidence: small where a limb is also somebody else's."""
+    factors = np.ones(keypoints.shape[:2])
+    pairs = [pair for group in _pairs(layout)[:2] for pair in group]  # legs and arms
+    for other in others:
+        there = np.flatnonzero((other[..., 2] > 0).any(-1))
+        for pair in pairs:
+            theirs = other[there][:, pair]  # (N, 2, 3)
+            for point in pair:
+                away = theirs[..., :2] - keypoints[there, point, None, :2]
+                near = np.linalg.norm(away, axis=-1) < _SHARED * size
+                is_shared = (near & (theirs[..., 2] > 0.3)).any(-1)
+                factors[there[is_shared], point] = _DISPUTED
     return factors

@@ -10,13 +10,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.video.ahead import Ahead, Behind, patiently, threads
 from engine.video.camera_motion import CameraMotion
-from engine.video.frames import Span, VideoError, VideoInfo, VideoReader
+from engine.video.frames import Frame, Span, VideoError, VideoInfo, VideoReader
 from engine.video.keypoints import KeypointDetector
 from engine.video.tracks import Person, Tracker
 
 Report = Callable[[int, int], None]
 
+_FRAMES_AHEAD, _FRAMES_LATE = 3, 3  # that are decoded, or wait for their background
 _COMMON_RATES = (23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0, 120.0, 240.0)
 MOST_FPS, LEAST_FPS = 60.0, 15.0  # of keypoints on an even clock
 
@@ -62,41 +64,79 @@ def watch(
         VideoError: the video can't be read, or has no frame in the span.
     """
     began = time.perf_counter()
-    detecting = 0.0
-    times: list[float] = []
-    camera = CameraMotion() if with_camera else None
-    with VideoReader(path) as reader:
-        tracker = Tracker(detector, reader.info.fps)
-        expected = _expected(reader.info, span)
-        scale = 1.0
-        for frame in reader.frames(span):
-            report(len(times), max(expected, len(times) + 1))
-            started = time.perf_counter()
-            tracker.see(frame.image)
-            detecting += time.perf_counter() - started
-            if camera is not None:
-                camera.see(frame.image, tracker.seen_now())
-            times.append(frame.time)
-            scale = frame.scale
-        warnings = reader.warnings(span)
-        info = reader.info
+    sighted = _Watching(VideoReader(path), span, detector, report, with_camera=with_camera)
+    sighted.run()
+    times, reader, tracker = sighted.times, sighted.reader, sighted.tracker
     if not times:
         raise VideoError(
             f"{path.name} has no frame from {span.start:g} s on"
             + ("" if span.seconds is None else f" for {span.seconds:g} s")
         )
+    people = patiently(lambda _: tracker.people(), lambda step, steps: sighted.tell())
     taken = time.perf_counter() - began
     return Footage(
-        info=info,
+        info=reader.info,
         span=span,
         times=np.array(times),
-        people=tuple(person.scaled(scale) for person in tracker.people()),
+        people=tuple(person.scaled(sighted.scale) for person in people),
         layout=detector.layout,
-        camera=camera,
-        warnings=warnings,
+        camera=sighted.camera,
+        warnings=reader.warnings(span),
         seconds_taken=taken,
-        detector_share=detecting / max(taken, 1e-9),
+        detector_share=sighted.detecting / max(taken, 1e-9),
     )
+
+
+class _Watching:
+    """The frames of a span on their way: decoded in one thread, looked at here, and the background
+    followed in another."""
+
+    def __init__(
+        self,
+        reader: VideoReader,
+        span: Span,
+        detector: KeypointDetector,
+        report: Report,
+        *,
+        with_camera: bool,
+    ) -> None:
+        self.reader, self._span, self._report = reader, span, report
+        self.times: list[float] = []
+        self.detecting = 0.0  # seconds
+        self.scale = 1.0
+        self.camera = CameraMotion() if with_camera else None
+        self._detector = detector
+        self.tracker = Tracker(detector, reader.info.fps)
+
+    def run(self) -> None:
+        """See every frame."""
+        num_parallel = int(getattr(self._detector, "num_parallel", 1))
+        with self.reader as reader, threads(1, "camera") as one, threads(2, "people") as two:
+            self.tracker = Tracker(
+                self._detector, reader.info.fps, pool=two if num_parallel > 1 else None
+            )
+            behind = Behind(one, most=_FRAMES_LATE)
+            frames = reader.frames(self._span)
+            ahead = Ahead(frames, most=_FRAMES_AHEAD, stop=reader.stop, waits=self.tell)
+            with ahead:
+                for frame in ahead:
+                    self.tell()
+                    self._see(frame, behind)
+            behind.finish()
+
+    def tell(self) -> None:
+        expected = _expected(self.reader.info, self._span)
+        self._report(len(self.times), max(expected, len(self.times) + 1))
+
+    def _see(self, frame: Frame, behind: Behind) -> None:
+        started = time.perf_counter()
+        self.tracker.see(frame.image)
+        self.detecting += time.perf_counter() - started
+        if self.camera is not None:
+            seeing, people = self.camera, self.tracker.seen_now()
+            behind.call(lambda: seeing.see(frame.image, people))
+        self.times.append(frame.time)
+        self.scale = frame.scale
 
 
 def frame_rate(times: NDArray[np.float64], otherwise: float) -> float:

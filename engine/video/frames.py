@@ -87,6 +87,7 @@ class VideoReader:
         self.num_read = 0  # frames that were given out
         self.num_lost = 0  # packets and frames that did not decode
         self.last_time = 0.0  # of the last frame that was given out
+        self._is_stopped = False
         self._container = _open(path)
         try:
             self._stream = _video_stream(self._container, path)
@@ -115,7 +116,7 @@ class VideoReader:
         before = -math.inf
         for shown in self._decoded():
             time = self._time_of(shown)
-            if time >= span.stop - _EARLY:
+            if self._is_stopped or time >= span.stop - _EARLY:
                 return
             if time < span.start - _EARLY or time <= before:
                 continue
@@ -123,6 +124,10 @@ class VideoReader:
             self.num_read += 1
             self.last_time = time
             yield self._frame(shown, time)
+
+    def stop(self) -> None:
+        """Let `frames` end with the frame at hand; another thread may ask for it."""
+        self._is_stopped = True
 
     def warnings(self, span: Span | None = None) -> tuple[str, ...]:
         """What is to be said of the frames that were read, in lines for the user."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -29,6 +30,7 @@ from engine.video.keypoints import (
     distance,
     extent,
 )
+from engine.video.leaving import GUESS_CONFIDENCE, going_on
 
 _SEARCH_SECONDS = 0.25  # between two looks for everybody
 _KEPT_FRAMES = 15  # through which somebody new is followed backwards
@@ -38,10 +40,11 @@ _MAX_JUMP = 0.5  # sizes that a body moves between frames, at most
 _MAX_GROWTH = 1.6  # of a body between frames
 _MIN_FOUND = 0.7  # presence of somebody new
 _MIN_PRESENCE = 0.9  # mean presence of a stretch that counts
-_MIN_SECONDS = 0.3  # of a stretch that counts
+_MIN_SECONDS, _MIN_FRAMES = 0.3, 5  # of a stretch that counts
 _MAX_GAP_SECONDS = 4.0  # through which somebody is found again
 _MAX_COST = 1.0  # of joining two stretches
 _MAX_SHARED = 0.6  # of somebody new that may be in front of or behind somebody known
+_ENDS = 8  # frames that say how somebody comes and goes
 _GREY = (114, 114, 114)
 
 
@@ -105,8 +108,12 @@ class Person:
 class Tracker:
     """Follows everybody. Give it the frames in order, then ask for `people`."""
 
-    def __init__(self, detector: KeypointDetector, fps: float) -> None:
+    def __init__(
+        self, detector: KeypointDetector, fps: float, *, pool: ThreadPoolExecutor | None = None
+    ) -> None:
+        """pool: follows several people side by side, if the detector can be asked so."""
         self.num_frames = 0
+        self._pool = pool
         self._detector = detector
         self._fps = fps
         self._every = max(1, round(_SEARCH_SECONDS * fps))
@@ -117,9 +124,11 @@ class Tracker:
         self._ended: list[Stretch] = []
         self._kept: deque[Image] = deque(maxlen=_KEPT_FRAMES)
         self._view = 0
+        self._image_size = (0, 0)  # width and height
 
     def see(self, image: Image) -> None:
         """Take the next frame."""
+        self._image_size = (image.shape[1], image.shape[0])
         self._follow(image)
         self._part_doubles(image)
         if not self._live or self.num_frames % self._every == 0:
@@ -134,18 +143,49 @@ class Tracker:
     def people(self) -> list[Person]:
         """Everybody, in the order in which they appear."""
         # of a very short clip half its frames will do
-        least = max(1, round(min(_MIN_SECONDS * self._fps, self.num_frames / 2)))
+        usual = max(_MIN_SECONDS * self._fps, _MIN_FRAMES)
+        least = max(1, round(min(usual, self.num_frames / 2)))
         stretches = [
             stretch
             for stretch in (*self._ended, *self._live)
             if len(stretch.keypoints) >= least and np.mean(stretch.presences) >= _MIN_PRESENCE
         ]
         chains = _join(sorted(stretches, key=lambda one: one.start), self._fps)
-        return sorted((_person(chain) for chain in chains), key=_order)
+        return sorted((self._with_ends(_person(chain)) for chain in chains), key=_order)
+
+    def _with_ends(self, person: Person) -> Person:
+        """The person with the frames in which they come into the picture and leave it."""
+        first, last = int(person.frames[0]), int(person.frames[-1])
+        after = going_on(person.keypoints[-_ENDS:], self._image_size, self._fps)
+        after = after[: self.num_frames - 1 - last]
+        before = going_on(person.keypoints[:_ENDS][::-1], self._image_size, self._fps)[:first][::-1]
+        return Person(
+            frames=np.concatenate(
+                (
+                    first - np.arange(len(before), 0, -1),
+                    person.frames,
+                    last + np.arange(1, len(after) + 1),
+                )
+            ),
+            keypoints=np.concatenate((before, person.keypoints, after)),
+            presences=np.concatenate(
+                (
+                    np.full(len(before), GUESS_CONFIDENCE, np.float32),
+                    person.presences,
+                    np.full(len(after), GUESS_CONFIDENCE, np.float32),
+                )
+            ),
+        )
 
     def _follow(self, image: Image) -> None:
-        for stretch in list(self._live):
-            sighting = self._next(image, stretch)
+        live = list(self._live)
+
+        def next_of(stretch: Stretch) -> Sighting | None:
+            return self._next(image, stretch)
+
+        pool = self._pool if len(live) > 1 else None
+        found = map(next_of, live) if pool is None else pool.map(next_of, live)
+        for stretch, sighting in zip(live, list(found), strict=True):
             if sighting is None:
                 self._end(stretch)
             else:
@@ -198,18 +238,26 @@ class Tracker:
         """Look for everybody: in the whole, and in one of its parts in turn."""
         # a detector sees one person where two are near each other: those that are known go first
         others = _covered(image, [stretch.keypoints[-1] for stretch in self._live])
-        found = self._detector.detect(others)
-        parts = _parts(image)
-        if parts:
-            self._view = (self._view + 1) % len(parts)
-            found += self._detector.detect(others, near=parts[self._view])
-        for one in found:
+        for one in self._looked_for(others):
             sighting = self._detector.follow(image, one.region)
             here = [stretch.keypoints[-1] for stretch in self._live]
             if sighting is None or sighting.presence < _MIN_FOUND or len(here) >= _MAX_PEOPLE:
                 continue
             if not any(_is_inside(sighting.keypoints, other) for other in here):
                 self._begin(sighting, image)
+
+    def _looked_for(self, image: Image) -> list[Sighting]:
+        """Who is in the picture. Of pictures with nobody in them each gets one look, by turns: who
+        is found late is followed backwards."""
+        parts = _parts(image)
+        both = bool(self._live) or self.num_frames == 0
+        found: list[Sighting] = []
+        if both or not parts or self.num_frames % 2 == 0:
+            found += self._detector.detect(image)
+        if parts and (both or self.num_frames % 2 == 1):
+            self._view = (self._view + 1) % len(parts)
+            found += self._detector.detect(image, near=parts[self._view])
+        return found
 
     def _begin(self, sighting: Sighting, image: Image) -> None:
         """Somebody new, followed backwards as far as the frames at hand go."""

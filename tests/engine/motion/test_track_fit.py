@@ -14,7 +14,8 @@ from engine.motion.keypoint_layout import keypoints_of_pose
 from engine.motion.kinematics import forward_kinematics
 from engine.motion.motion import Motion
 from engine.motion.skeleton import HEAD, SMPL_22
-from engine.motion.track_fit import FitDeviations, fit_to_keypoints
+from engine.motion.track_fit import fit_to_keypoints
+from engine.motion.track_loss import FitDeviations
 
 FRAMES = 20
 
@@ -77,7 +78,7 @@ def test_a_fit_comes_nearer_and_ignores_a_mistake(truth: Motion) -> None:
 
 def test_a_motion_without_a_camera_is_refused(truth: Motion) -> None:
     with pytest.raises(ValueError, match="camera"):
-        fit_to_keypoints(replace(truth, camera=None), _keypoints(truth), lambda *_: None)
+        fit_to_keypoints(replace(truth, camera=None), _keypoints(truth), lambda step, steps: None)
 
 
 def test_a_slope_is_levelled_and_still_feet_stand(truth: Motion) -> None:

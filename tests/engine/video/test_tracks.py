@@ -91,6 +91,20 @@ def test_legs_that_are_exchanged_for_some_frames_are_put_right() -> None:
     assert np.abs(cleaned.keypoints[..., :2] - truth[..., :2]).max() < 1e-3
 
 
+def test_a_limb_that_is_also_somebody_elses_is_trusted_less() -> None:
+    keypoints = np.zeros((30, 33, 3), dtype=np.float32)
+    keypoints[:, :, :2] = BODY * 4 + (400, 300)
+    keypoints[:, :, 2] = 1.0
+    other = keypoints + np.array((200.0, 0.0, 0.0), dtype=np.float32)
+    other[10:20, 27] = keypoints[10:20, 28]  # one ankle of both
+
+    cleaned = clean(keypoints, "blazepose_33", (800, 600), 30.0, others=[other]).keypoints
+
+    assert cleaned[10:20, 28, 2].max() < 0.3
+    assert cleaned[:10, 28, 2].min() > 0.9
+    assert cleaned[10:20, 25, 2].min() > 0.9
+
+
 def test_rates_and_the_clock() -> None:
     times = np.arange(50) / 30 + np.random.default_rng(1).uniform(0, 1e-5, 50)
     assert frame_rate(times, 25.0) == 30.0

@@ -1,0 +1,57 @@
+"""The turning of a camera is found from the background, whatever people in front of it do."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from engine.video.camera_motion import CameraMotion
+from engine.video.frames import Image
+from engine.video.keypoints import Floats
+
+SIZE, FRAMES, FPS, FOCAL = (320, 180), 30, 25.0, 2.3
+
+
+@pytest.fixture(scope="module")
+def wall() -> Image:
+    noise = np.random.default_rng(0).integers(0, 255, (40, 100, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(noise, (800, 320), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def _watched(wall: Image, places: list[tuple[int, int]]) -> CameraMotion:
+    """A picture of the wall from each place, with a body in its middle that sways."""
+    motion = CameraMotion()
+    for number, (x, y) in enumerate(places):
+        image = wall[y : y + SIZE[1], x : x + SIZE[0]].copy()
+        left = 140 + round(12 * np.sin(number))
+        image[50:170, left : left + 40] = (30, 30, 200)
+        body: Floats = np.array([(left, 50, 1), (left + 40, 170, 1)] * 3, dtype=np.float32)
+        motion.see(image, [body])
+    return motion
+
+
+def test_a_pan_is_found(wall: Image) -> None:
+    turns = _watched(wall, [(20 + 6 * n, 60 + n) for n in range(FRAMES)]).rotations(FOCAL, FPS)
+
+    assert turns is not None
+    steps = Rotation.from_matrix(turns[1:] @ turns[:-1].transpose(0, 2, 1)).as_rotvec()[5:-5]
+    # the wall moves 6 pixels to the left a frame, half the longer side is 160 pixels; it is flat,
+    # so that the same step is a smaller turn further on
+    assert np.linalg.norm(steps, axis=-1).mean() == pytest.approx(6 / 160 / FOCAL, rel=0.25)
+    assert np.abs(steps[:, 1]).min() > 3 * np.abs(steps[:, 0]).max()
+    # what is straight ahead at first goes to the left of the picture when the camera turns right
+    ahead = turns[FRAMES - 1] @ np.array([0.0, 0.0, 1.0])
+    wanted = -6 * (FRAMES - 1) / 160 / FOCAL
+    assert ahead[0] / ahead[2] == pytest.approx(wanted, rel=0.1)
+
+
+def test_a_camera_that_stands_still_has_no_turns(wall: Image) -> None:
+    assert _watched(wall, [(100, 60)] * FRAMES).rotations(FOCAL, FPS) is None
+
+
+def test_a_picture_without_corners_is_a_camera_that_stands(wall: Image) -> None:
+    plain = np.full_like(wall, 90)
+
+    assert _watched(plain, [(6 * n, 60) for n in range(FRAMES)]).rotations(FOCAL, FPS) is None
