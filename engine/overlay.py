@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from engine.capture import Capture
 from engine.motion.camera import units_to_pixels
-from engine.video.footage import Footage
+from engine.video.footage import Footage, Report
 from engine.video.frames import Frame, Image, VideoReader
 
 ENDINGS = (".mp4", ".png")
@@ -32,8 +32,12 @@ class OverlayError(ValueError):
     """The overlay can't be written. The message is one line for the user."""
 
 
-def write_overlay(path: Path, footage: Footage, capture: Capture) -> None:
+def write_overlay(
+    path: Path, footage: Footage, capture: Capture, report: Report | None = None
+) -> None:
     """Decode the footage again and write it with the capture drawn over it.
+
+    report is told of progress in frames, and may raise to stop.
 
     Raises:
         OverlayError: another ending, or the file can't be written.
@@ -44,13 +48,17 @@ def write_overlay(path: Path, footage: Footage, capture: Capture) -> None:
     partial = path.with_name(f"{path.stem}.{os.getpid()}.partial{path.suffix}")
     write = _write_movie if path.suffix.lower() == ".mp4" else _write_sheet
     try:
-        write(partial, footage, capture)
+        write(partial, footage, capture, report or _silent)
         partial.replace(path)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise OverlayError(f"{path} can't be written ({reason})") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _silent(_step: int, _num_steps: int) -> None:
+    """Nobody wants to know."""
 
 
 def drawn_frames(footage: Footage, capture: Capture) -> Iterator[tuple[float, Image]]:
@@ -96,14 +104,15 @@ def _drawn(frame: Frame, capture: Capture, joints: NDArray[np.float64], index: i
     return image
 
 
-def _write_movie(path: Path, footage: Footage, capture: Capture) -> None:
+def _write_movie(path: Path, footage: Footage, capture: Capture, report: Report) -> None:
     import av
     import cv2
 
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
     with av.open(str(path), "w") as container:
         stream: Any = None
-        for time, image in drawn_frames(footage, capture):
+        for number, (time, image) in enumerate(drawn_frames(footage, capture)):
+            report(number, len(footage.times))
             height, width = image.shape[:2]
             scale = min(1.0, _MAX_SIDE / max(width, height))
             size = (int(width * scale) // 2 * 2, int(height * scale) // 2 * 2)
@@ -123,12 +132,13 @@ def _write_movie(path: Path, footage: Footage, capture: Capture) -> None:
             container.mux(stream.encode())
 
 
-def _write_sheet(path: Path, footage: Footage, capture: Capture) -> None:
+def _write_sheet(path: Path, footage: Footage, capture: Capture, report: Report) -> None:
     import cv2
 
     every = max(1, len(footage.times) // _SHEET_PICTURES)
     pictures: list[Image] = []
     for number, (time, image) in enumerate(drawn_frames(footage, capture)):
+        report(number, len(footage.times))
         if number % every or len(pictures) >= _SHEET_PICTURES:
             continue
         scale = _SHEET_WIDTH / image.shape[1]
