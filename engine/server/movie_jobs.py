@@ -69,7 +69,7 @@ class MovieJobs:
             made.append((footage, capture))
             written = ""
             if overlay is not None and candidate == 0:
-                _write_overlay(overlay, footage, capture, report)
+                _write_overlay(overlay, request, footage, capture, report)
                 written = str(overlay)
             send(capture_to_result(request, capture, candidate, overlay=written))
         self._kept = _Kept(request=request, modified_ns=_modified_ns(request.path), made=made)
@@ -207,10 +207,7 @@ def capture_to_result(
     from engine.motion.resample import sample_at
 
     motion = capture.motion
-    start = request.offset
-    if request.movie_fps > 0:  # the first frame that was read began a little before
-        start += request.first_frame / request.movie_fps - capture.start
-    num_frames = request.length or max(1, round(motion.seconds * request.fps))
+    start, num_frames = _timing(request, capture)
     motion = sample_at(motion, request.fps, start=start, num_frames=num_frames)
     provenance = {**motion.provenance, "advice": advice_by_figure(capture.quality)}
     if request.prompt.strip():
@@ -231,6 +228,14 @@ def _click(request: protocol.VideoRequest, clock: MovieClock) -> tuple[float, fl
     with VideoReader(Path(request.path)) as reader:
         width, height = reader.info.image_size
     return clock.seconds(request.click_frame), request.click_x * width, request.click_y * height
+
+
+def _timing(request: protocol.VideoRequest, capture: Capture) -> tuple[float, int]:
+    """Seconds from the capture's first frame to the result's, and the result's frames."""
+    start = request.offset
+    if request.movie_fps > 0:  # the first frame that was read began a little before
+        start += request.first_frame / request.movie_fps - capture.start
+    return start, request.length or max(1, round(capture.motion.seconds * request.fps))
 
 
 def checked_overlay(request: protocol.VideoRequest) -> Path | None:
@@ -268,15 +273,33 @@ def _camera_fields(capture: Capture, motion: Motion) -> dict[str, Any]:
     }
 
 
-def _write_overlay(path: Path, footage: Footage, capture: Capture, report: Report) -> None:
-    from engine.overlay import OverlayError, write_overlay
+def _write_overlay(
+    path: Path,
+    request: protocol.VideoRequest,
+    footage: Footage,
+    capture: Capture,
+    report: Report,
+) -> None:
+    """A frame of the overlay for each frame of the result: it is in sync where that is."""
+    from engine.overlay import OverlayError, write_even_overlay
 
     def report_part(step: int, steps: int) -> None:
         part = min(step, steps) / max(steps, 1)
         report(round(_STEPS * (_CAPTURE_SHARE + (1 - _CAPTURE_SHARE) * part)), _STEPS)
 
+    start, num_frames = _timing(request, capture)
+    if request.movie_fps > 0:  # a player shows the frame that is nearest
+        start += 0.5 / request.movie_fps
     try:
-        write_overlay(path, footage, capture, report_part)
+        write_even_overlay(
+            path,
+            footage,
+            capture,
+            report_part,
+            start=capture.start + start,
+            fps=request.fps,
+            num_frames=num_frames,
+        )
     except OverlayError as error:
         raise RequestError(str(error)) from error
 

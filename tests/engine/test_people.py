@@ -64,11 +64,17 @@ def movie(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def silent(_step: int, _num_steps: int) -> None:
+    """Nobody wants to know."""
+
+
 def test_everybody_is_found_with_a_picture_and_a_place(movie: Path) -> None:
     progress: list[tuple[int, int]] = []
-    found, warnings = find_people(
-        movie, Span(), ColourDetector(), lambda *step: progress.append(step), picture_side=64
-    )
+
+    def note(step: int, num_steps: int) -> None:
+        progress.append((step, num_steps))
+
+    found, warnings = find_people(movie, Span(), ColourDetector(), note, picture_side=64)
     assert warnings == ()
     red, blue = found
     assert (red.start, red.end) == pytest.approx((0.0, SECONDS), abs=0.3)
@@ -83,7 +89,7 @@ def test_everybody_is_found_with_a_picture_and_a_place(movie: Path) -> None:
 
 
 def test_only_the_part_is_looked_at(movie: Path) -> None:
-    (red,), _ = find_people(movie, Span(start=0.5, seconds=1.0), ColourDetector(), lambda *_: None)
+    (red,), _ = find_people(movie, Span(start=0.5, seconds=1.0), ColourDetector(), silent)
     assert 0.5 <= red.start <= 0.7
     assert 1.2 <= red.end < 1.5
     assert 0.5 <= red.click_time < 1.5
@@ -94,7 +100,7 @@ def test_nobody_is_an_empty_list(movie: Path) -> None:
         def detect(self, image: Image, *, near: Region | None = None) -> list[Sighting]:
             return []
 
-    assert find_people(movie, Span(), Blind(), lambda *_: None) == ([], ())
+    assert find_people(movie, Span(), Blind(), silent) == ([], ())
 
 
 def test_it_can_be_stopped(movie: Path) -> None:
