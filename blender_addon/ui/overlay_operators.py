@@ -112,13 +112,13 @@ class MOTION_OT_look_through(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if match_camera.camera_of(captured_action(context)) is not None:
+        if match_camera.camera_of(_shown_action(context)) is not None:
             return True
         cls.poll_message_set("This motion has no camera: tick Matching Camera and capture again")
         return False
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        placed = match_camera.camera_of(captured_action(context))
+        placed = match_camera.camera_of(_shown_action(context))
         assert placed is not None
         context.scene.camera = placed
         for area in context.window.screen.areas if context.window is not None else ():
@@ -128,12 +128,16 @@ class MOTION_OT_look_through(bpy.types.Operator):
         return {"FINISHED"}
 
 
+def _shown_action(context: bpy.types.Context) -> bpy.types.Action | None:
+    """What the target does now."""
+    armature = target_armature(context)
+    animation = armature.animation_data if armature is not None else None
+    return animation.action if animation is not None else None
+
+
 def captured_action(context: bpy.types.Context) -> bpy.types.Action | None:
     """The action of the target that was made from a movie."""
-    armature = target_armature(context)
-    if armature is None or armature.animation_data is None:
-        return None
-    action = armature.animation_data.action
+    action = _shown_action(context)
     return action if "quality" in takes.provenance_of(action) else None
 
 
