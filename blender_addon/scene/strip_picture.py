@@ -61,23 +61,20 @@ def movie_place(strip: Any, view: tuple[float, float]) -> tuple[float, float]:
     """Shares of the movie's width from its left and height from its top, of a preview's place.
 
     As Blender draws strips: the movie in the middle of the picture, scaled and turned about its
-    origin, then moved; mirrored before all that.
+    origin, then moved; what comes of that is mirrored.
     """
     width, height = _size(strip)
     moved = strip.transform
     pivot_x, pivot_y = moved.origin[0] * width, moved.origin[1] * height
-    x = view[0] + width / 2 - moved.offset_x - pivot_x
-    y = view[1] + height / 2 - moved.offset_y - pivot_y
+    shown_x = -view[0] if strip.use_flip_x else view[0]
+    shown_y = -view[1] if strip.use_flip_y else view[1]
+    x = shown_x + width / 2 - moved.offset_x - pivot_x
+    y = shown_y + height / 2 - moved.offset_y - pivot_y
     cos, sin = math.cos(moved.rotation), math.sin(moved.rotation)
     x, y = cos * x + sin * y, cos * y - sin * x
     x = pivot_x + x / (moved.scale_x or 1e-9)
     y = pivot_y + y / (moved.scale_y or 1e-9)
-    across, up = x / width, y / height
-    if strip.use_flip_x:
-        across = 1.0 - across
-    if strip.use_flip_y:
-        up = 1.0 - up
-    return across, 1.0 - up
+    return x / width, 1.0 - y / height
 
 
 def _size(strip: Any) -> tuple[float, float]:
