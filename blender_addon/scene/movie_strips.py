@@ -91,8 +91,7 @@ def movie_range(found: FoundStrip) -> MovieRange:
     strip, scene = found.strip, found.scene
     _check_kind(strip, scene)
     path = strip_path(strip)
-    count, clip_fps = measure(path)
-    fps = float(strip.fps or clip_fps)
+    count, fps = measure(path)  # not strip.fps, which opens the movie each time it is asked
     scene_fps = scene.render.fps / scene.render.fps_base
     first, last, content_start, content_end = _handles(strip)
     cut_start, cut_end = _cuts(strip)

@@ -41,7 +41,6 @@ def module(name: str) -> Any:
 
 
 session = module("engine_link.session")
-watch = MainThreadWatch(EXTENSION)
 
 
 def script() -> window.Script:
@@ -51,6 +50,7 @@ def script() -> window.Script:
     rig = _add_mannequin()
     yield from _lay_out()
     strip = yield from _add_strip()
+    watch = MainThreadWatch(EXTENSION)
     _press("motion.engine_start")
     yield from _wait(lambda: session.state.value == "ready", ENGINE_TIMEOUT_S, "engine ready")
     yield 1.0
