@@ -26,6 +26,8 @@ _LEFT, _RIGHT, _MIDDLE, _DOT = (60, 220, 60), (255, 140, 0), (255, 255, 255), (4
 _MAX_SIDE = 1280  # pixels of the movie's longer side
 _SHEET_PICTURES, _SHEET_COLUMNS, _SHEET_WIDTH = 24, 6, 400
 _CLOCK = Fraction(1, 90_000)
+# for looking at: a slower encoder would take longer than drawing does
+_FAST = {"libx264": {"preset": "veryfast", "crf": "20"}}
 _EARLY = 1e-4  # seconds by which a time may be early through rounding
 
 Writer = Callable[[Path, Footage, Capture, Report], None]
@@ -187,7 +189,7 @@ def _encode(
             scale = min(1.0, _MAX_SIDE / max(width, height))
             size = (int(width * scale) // 2 * 2, int(height * scale) // 2 * 2)
             if stream is None:
-                stream = container.add_stream(codec, rate=rate)
+                stream = container.add_stream(codec, rate=rate, options=_FAST.get(codec, {}))
                 stream.width, stream.height = size
                 stream.pix_fmt = "yuv420p"
                 stream.codec_context.time_base = clock

@@ -9,7 +9,7 @@ from ..engine_link import session
 from ..engine_link.client import EngineLinkError
 from ..engine_link.jobs import JobKind
 from ..engine_link.session import EngineState
-from ..scene import movie_strips, strip_picture
+from ..scene import movie_strips, pump, strip_picture
 from ..scene.movie_strips import StripError
 from .capture_properties import set_pick
 from .capture_request import submit_people, usable_ranges
@@ -75,6 +75,7 @@ class MOTION_OT_pick_person(bpy.types.Operator):
             return {"CANCELLED"}
         place = (self.frame, self.x, self.y)
         set_pick(context.scene.motion_capture, found.strip_name, str(found.path), place)
+        pump.redraw_soon()
         return {"FINISHED"}
 
 
