@@ -49,8 +49,20 @@ __all__ = [  # what comes from wire.py; the messages below are public anyway
 
 MAX_CANDIDATES = 64
 MAX_SEED = 2**63 - 1 - MAX_CANDIDATES  # candidate i has seed + i, which must fit a generator
+MAX_PEOPLE = 64  # of PeopleFound
+MAX_PICTURE_SIDE = 256  # pixels of such a picture
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
+ByteArray: TypeAlias = npt.NDArray[np.uint8]
+
+
+def _no_camera() -> FloatArray:
+    return np.zeros((0, 3, 4), dtype=np.float32)
+
+
+def _no_pictures() -> ByteArray:
+    return np.zeros((0, 1, 1, 3), dtype=np.uint8)
+
 
 # --- messages: add-on to engine ----------------------------------------------------------
 
@@ -105,8 +117,10 @@ class PromptRequest:
 class VideoRequest:
     """Recover the motion of one person from a movie. Answered as PromptRequest is.
 
-    Frames of the movie are counted from 0 in the order in which they are shown. The motion lasts
-    as long as they do by the movie's own time stamps.
+    Frames of the movie are counted from 0. With movie_fps, frame n is what is shown n / movie_fps
+    seconds after the first by the movie's time stamps, which is how Blender counts; without, they
+    are counted in the order shown. The motion lasts as long as they do by the time stamps, unless
+    `length` says how long.
     """
 
     job_id: str  # chosen by the client, unique among its jobs
@@ -121,10 +135,26 @@ class VideoRequest:
     num_steps: int = 0  # 0 is the model's default
     guidance_scale: float = 0.0  # 0 is the model's default
     count: int = 1
+    movie_fps: float = 0.0  # see above; 0: frames are counted one by one
+    lifter: str = ""  # what lifts keypoints, where `model` betters that; "" is the default
+    click_frame: int = -1  # of the movie: the person who is at a place there; -1: `person` tells
+    click_x: float = 0.5  # that place, in shares of the picture's width from its left
+    click_y: float = 0.5  # and of its height from its top
+    offset: float = 0.0  # seconds from first_frame to the result's first frame
+    length: int = 0  # frames of the result; 0: as many as last as long as the movie's
+    overlay: str = ""  # a movie (.mp4) to write with the result drawn over it; "": none
+    overlay_replace: bool = False  # also if that file exists
 
     def __post_init__(self) -> None:
         check_id(self.job_id)
         check_range("length of path", len(self.path), 1, 4096)
+        check_range("movie_fps", self.movie_fps, 0.0, 1000.0)
+        check_range("click_frame", self.click_frame, -1, 10**8)
+        check_range("click_x", self.click_x, 0.0, 1.0)
+        check_range("click_y", self.click_y, 0.0, 1.0)
+        check_range("offset", self.offset, -10.0, 10.0)
+        check_range("length", self.length, 0, 10**6)
+        check_range("length of overlay", len(self.overlay), 0, 4096)
         check_range("first_frame", self.first_frame, 0, 10**8)
         check_range("num_frames", self.num_frames, 1, 10**6)
         check_range("fps", self.fps, 1.0, 1000.0)
@@ -133,6 +163,27 @@ class VideoRequest:
         check_range("num_steps", self.num_steps, 0, 10_000)
         check_range("guidance_scale", self.guidance_scale, 0.0, 100.0)
         check_range("count", self.count, 1, MAX_CANDIDATES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeopleRequest:
+    """Look quickly who is in a movie. Answered by JobQueued*, JobProgress*, then PeopleFound, or
+    one of JobFailed and JobCancelled; all carry the same job_id."""
+
+    job_id: str  # chosen by the client, unique among its jobs
+    path: str  # of the movie, absolute, on the engine's computer
+    first_frame: int  # of the movie, counted as in VideoRequest
+    num_frames: int  # of the movie
+    movie_fps: float = 0.0  # as in VideoRequest
+    picture_side: int = 128  # pixels of the pictures of people, which are square
+
+    def __post_init__(self) -> None:
+        check_range("movie_fps", self.movie_fps, 0.0, 1000.0)
+        check_id(self.job_id)
+        check_range("length of path", len(self.path), 1, 4096)
+        check_range("first_frame", self.first_frame, 0, 10**8)
+        check_range("num_frames", self.num_frames, 1, 10**6)
+        check_range("picture_side", self.picture_side, 16, MAX_PICTURE_SIDE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +221,7 @@ class ModelEntry:
     size_bytes: int
     model_hash: str
     default: bool = False
+    refines: bool = False  # of a video: betters what another model has lifted
     max_seconds: float = 60.0
     num_steps: int = 0  # the model's default
     guidance_scale: float = 0.0  # the model's default; 0 where it does not apply
@@ -184,6 +236,7 @@ class Welcome:
     device: str
     models: list[ModelEntry]
     takes_video: bool = False  # it knows VideoRequest; whether a model does, `accepts` says
+    finds_people: bool = False  # it knows PeopleRequest and VideoRequest's fields from lifter on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,8 +288,15 @@ class JobResult:
     contacts: FloatArray  # (T, 4) 1 where it stands: left ankle, left foot, right ankle, right foot
     provenance: str = "{}"  # JSON: prompt, seed, model, model_hash, engine_version, options
     warnings: list[str] = field(default_factory=list[str])  # in the user's words
+    # Of a motion that a camera has seen: (T, 3, 4) world to camera, x right, y down, z ahead.
+    camera: FloatArray = field(default_factory=_no_camera)  # (0, 3, 4): none has
+    focal_length: float = 0.0  # pixels of the picture
+    principal_point: list[float] = field(default_factory=list[float])  # x, y in pixels, y down
+    image_size: list[int] = field(default_factory=list[int])  # width, height
+    overlay: str = ""  # the movie that was written with this motion drawn over it
 
     def __post_init__(self) -> None:
+        self._check_camera()
         num_joints, num_frames = len(self.joint_names), len(self.root_translation)
         check_shape("rest_offsets", self.rest_offsets, (num_joints, 3))
         check_shape("root_translation", self.root_translation, (num_frames, 3))
@@ -246,6 +306,58 @@ class JobResult:
         check_range("number of parents", len(self.parents), num_joints, num_joints)
         for joint, parent in enumerate(self.parents):
             check_range(f"parents[{joint}]", parent, -1, joint - 1)
+
+    @property
+    def has_camera(self) -> bool:
+        """A camera has seen this motion."""
+        return len(self.camera) > 0
+
+    def _check_camera(self) -> None:
+        if not self.has_camera:
+            check_shape("camera", self.camera, (0, 3, 4))
+            return
+        check_shape("camera", self.camera, (len(self.root_translation), 3, 4))
+        check_range("focal_length", self.focal_length, 1e-3, 1e9)
+        check_range("number of principal_point", len(self.principal_point), 2, 2)
+        check_range("number of image_size", len(self.image_size), 2, 2)
+        for pixels in self.image_size:
+            check_range("image_size", pixels, 1, 10**6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundPerson:
+    """One person of PeopleFound. Frames are the movie's, counted as in the request."""
+
+    first_frame: int  # in which the person is seen
+    last_frame: int
+    share: float  # of the frames between them in which the person is seen, 0 to 1
+    height: float  # in the picture, in shares of the picture's height: the median
+    click_frame: int  # where the person is seen best: what VideoRequest is to be told
+    click_x: float
+    click_y: float
+
+    def __post_init__(self) -> None:
+        check_range("click_frame", self.click_frame, 0, 10**8)
+        check_range("click_x", self.click_x, 0.0, 1.0)
+        check_range("click_y", self.click_y, 0.0, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PeopleFound:
+    """Who is in a movie, P people, the largest first. It ends the job."""
+
+    job_id: str
+    people: list[FoundPerson]
+    pictures: ByteArray = field(default_factory=_no_pictures)  # (P, S, S, 3) RGB, top row first
+    warnings: list[str] = field(default_factory=list[str])  # in the user's words
+
+    def __post_init__(self) -> None:
+        check_range("number of people", len(self.people), 0, MAX_PEOPLE)
+        if self.pictures.dtype != np.uint8:
+            raise ProtocolError(f"pictures are {self.pictures.dtype}, need uint8")
+        side = self.pictures.shape[1] if self.pictures.ndim == 4 else 0
+        check_range("side of a picture", side, 1, MAX_PICTURE_SIDE)
+        check_shape("pictures", self.pictures, (len(self.people), side, side, 3))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,10 +394,12 @@ Message: TypeAlias = (
     | Rejected
     | PromptRequest
     | VideoRequest
+    | PeopleRequest
     | CancelJob
     | JobQueued
     | JobProgress
     | JobResult
+    | PeopleFound
     | JobFailed
     | JobCancelled
     | Ping

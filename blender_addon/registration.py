@@ -17,13 +17,18 @@ from .engine_link import session
 from .scene import pump, saved_mappings, target
 from .ui import (
     again_operators,
+    capture_operators,
+    capture_properties,
     help_operators,
     job_operators,
     operators,
+    overlay_operators,
     panels,
+    panels_capture,
     panels_jobs,
     panels_takes,
     panels_target,
+    people_operators,
     preferences,
     prompt_operators,
     properties,
@@ -99,11 +104,22 @@ CLASSES: tuple[type, ...] = (
     panels_jobs.MOTION_PT_jobs,
     panels_target.MOTION_PT_report,
     panels_target.MOTION_PT_retarget,
-    sequencer.MOTION_PG_capture,
-    sequencer.MOTION_OT_capture_strips,
-    sequencer.MOTION_OT_match_strip_range,
+    capture_properties.MOTION_PG_pick,
+    capture_properties.MOTION_PG_capture,
+    capture_operators.MOTION_OT_capture_strips,
+    capture_operators.MOTION_OT_match_strip_range,
+    people_operators.MOTION_OT_find_people,
+    people_operators.MOTION_OT_pick_person,
+    people_operators.MOTION_OT_pick_in_preview,
+    overlay_operators.MOTION_OT_overlay_movie,
+    overlay_operators.MOTION_OT_show_overlay,
+    overlay_operators.MOTION_OT_look_through,
+    sequencer.MOTION_OT_choose_video_model,
+    sequencer.MOTION_MT_video_models,
+    sequencer.MOTION_MT_video_priors,
     sequencer.MOTION_PT_sequencer_engine,
     sequencer.MOTION_PT_sequencer_capture,
+    panels_capture.MOTION_PT_sequencer_result,
     sequencer.MOTION_PT_sequencer_jobs,
 )
 
@@ -123,7 +139,9 @@ def register() -> None:
     bpy.types.Object.motion_target_own = bpy.props.CollectionProperty(
         type=target_properties.MOTION_PG_target, override={"LIBRARY_OVERRIDABLE", "USE_INSERTION"}
     )
-    bpy.types.Scene.motion_capture = bpy.props.PointerProperty(type=sequencer.MOTION_PG_capture)
+    bpy.types.Scene.motion_capture = bpy.props.PointerProperty(
+        type=capture_properties.MOTION_PG_capture
+    )
     saved_mappings.refresh()
     bpy.types.VIEW3D_MT_armature_add.append(_draw_add_menu)
     bpy.app.handlers.load_pre.append(_before_load)
@@ -165,6 +183,7 @@ def _unregister_at_exit() -> None:
 def _before_load(*_: object) -> None:
     """Jobs belong to the file that they were started in: end them, and tell the engine."""
     pump.cancel_all("Another file was opened")
+    session.people.clear()
 
 
 @persistent

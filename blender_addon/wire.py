@@ -21,7 +21,7 @@ import numpy.typing as npt
 PROTOCOL_VERSION = 1
 
 # A dtype outside this set is refused, so that a message can never carry a pickle.
-ARRAY_DTYPES = frozenset({"<f4", "<i4", "|b1"})
+ARRAY_DTYPES = frozenset({"<f4", "<i4", "|b1", "|u1"})
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_FRAME_BYTES = 32 << 20  # a minute of 60 joints at 120 fps is 7 MiB

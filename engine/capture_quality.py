@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -88,6 +88,19 @@ def advice(quality: CaptureQuality) -> tuple[str, ...]:
             "the rig holds them"
         )
     return tuple(told)
+
+
+def advice_by_figure(quality: CaptureQuality) -> dict[str, str]:
+    """What can be done about each figure that is not as good as it could be, by its name."""
+    good = replace(
+        quality, reprojection_error=0.0, seen_share=1.0, num_swaps=0, slide_mm_per_frame=0.0
+    )
+    found: dict[str, str] = {}
+    for name in ("reprojection_error", "seen_share", "num_swaps", "slide_mm_per_frame"):
+        lines = advice(replace(good, **{name: getattr(quality, name)}))
+        if lines:
+            found[name] = lines[0]
+    return found
 
 
 def _acceleration(places: Tensor, confidence: Tensor, height: float) -> float | None:

@@ -1,12 +1,15 @@
 """Presses Marey's buttons in a real Blender window: build, install, generate, look.
 
     python3 scripts/real_blender_session.py --out DIR [--session NAME] [--blender "COMMAND"]
-        [--models DIR]
+        [--models DIR] [--movie FILE]
 
 COMMAND starts Blender where it can open a window; the default wants xvfb-run and blender on this
 computer. One that lives in a folder of its own, run by a program that takes a command:
 
     --blender "bash real_blender.sh run FOLDER xvfb-run -a -s '-screen 0 1600x900x24' blender"
+
+The session `capture` needs a --movie with a person in it, and starts the engine itself, outside
+Blender.
 
 Needs ImageMagick's `import` beside Blender. Pictures of the screen go to --out: look at them.
 Exit code 0 when the session passed.
@@ -15,12 +18,17 @@ Exit code 0 when the session passed.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import build_addon
 import environment
@@ -30,12 +38,13 @@ ROOT = contents.ROOT
 BLENDER = "xvfb-run -a -s '-screen 0 1600x900x24' blender"
 SESSIONS = {
     name: ROOT / "tests" / "real_blender" / f"session_{name}.py"
-    for name in ("first_form", "set_up", "artist", "manners")
+    for name in ("first_form", "set_up", "artist", "manners", "capture")
 }
 INSTALLS_ITSELF = "artist"  # the session that installs the zip by Blender's own operator
 # No --factory-startup: the preferences have to know that the extension is on.
 WINDOW = ["-noaudio", "--window-geometry", "0", "0", "1600", "900"]
 TIMEOUT_S = 1800
+ENGINE_WAIT_S = 300
 
 
 def main() -> int:
@@ -79,14 +88,49 @@ def _run_session(
         "models": str(options.models.resolve()) if options.models else None,
         **_tiny_packages(scratch),
     }
+    if options.session == "capture":
+        if options.movie is None or not options.movie.is_file():
+            print("The session capture needs --movie FILE with a person in it", file=sys.stderr)
+            return 2
+        # where whatever Blender runs in sees it too
+        words["movie"] = str(shutil.copy(options.movie, scratch / options.movie.name))
+        words["connection_file"] = str(scratch / "engine.json")
     request.write_text(json.dumps(words), encoding="utf-8")
+    with _engine(words):
+        return _press_buttons(options, command, scratch, out, request)
+
+
+@contextlib.contextmanager
+def _engine(words: dict[str, Any]) -> Iterator[None]:
+    """An engine for a session that connects to one; for the others nothing."""
+    file = words.get("connection_file")
+    if file is None:
+        yield
+        return
+    models = ["--models", words["models"]] if words["models"] else []
+    serve = [words["engine_python"], "-m", "engine", "serve", "--connection-file", file, *models]
+    with subprocess.Popen([*serve, "--device", "cpu"], cwd=ROOT) as engine:
+        try:
+            deadline = time.monotonic() + ENGINE_WAIT_S
+            while not Path(file).exists() and engine.poll() is None:
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(0.2)
+            yield
+        finally:
+            engine.terminate()
+
+
+def _press_buttons(
+    options: argparse.Namespace, command: list[str], scratch: Path, out: Path, request: Path
+) -> int:
     window = ["--enable-event-simulate", *WINDOW]
     done = subprocess.run(
         [*command, *window, "--python", str(SESSIONS[options.session]), "--", str(request)],
         check=False,
         timeout=TIMEOUT_S,
     )
-    for picture in sorted(scratch.glob("*.png")):
+    for picture in sorted([*scratch.glob("*.png"), *scratch.glob("places.json")]):
         (out / picture.name).write_bytes(picture.read_bytes())
         print(out / picture.name)
     print("passed" if done.returncode == 0 else f"FAILED with code {done.returncode}")
@@ -119,6 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--blender", default=BLENDER, help=f"command (default: {BLENDER})")
     parser.add_argument("--prompt", default="a person walks forward and waves")
     parser.add_argument("--models", type=Path, help="folder with more models")
+    parser.add_argument("--movie", type=Path, help="what the session capture captures from")
     parser.add_argument("--engine-python", type=Path, help="the engine's Python (default: .venv)")
     return parser
 

@@ -51,6 +51,7 @@ class BatchJob:
     guidance: float = 0.0  # 0: the model's default
     loop: bool = False  # a prompt's last frame is its first pose again
     person: int = -1  # in a movie; -1: the largest
+    camera: bool = False  # make the camera that has seen the motion
     start_frame: int | None = None  # None: the scene's first frame, or the strip's
     root: str = ""  # one of ROOTS; "": as the armature's own settings say
     action: str = ""  # name; "": after the source
@@ -171,6 +172,7 @@ def _to_job(number: int, given: Mapping[str, Any], blend_folder: Path | None) ->
         guidance=float(given.get("guidance", 0.0)),
         loop=given.get("loop", False),
         person=-1 if person == "largest" else person,
+        camera=given.get("camera", False),
         start_frame=given.get("start_frame"),
         root=given.get("root", ""),
         action=given.get("action", "").strip(),
@@ -186,6 +188,8 @@ def _problem(given: Mapping[str, Any], source: str) -> str:
         return f"The {source} is empty: {hint.get(source, 'name a movie strip of the sequencer')}"
     if not given["armature"].strip():
         return "The armature is empty: name an armature object"
+    if given.get("camera") and source == "prompt":
+        return "A prompt has no camera: leave the key camera out, or give a video or strip"
     seconds, seed = given.get("seconds", DEFAULT_SECONDS), given.get("seed", 0)
     if not 0 < seconds < math.inf:
         return f"The length is {seconds:g} seconds, needs more than 0"
@@ -254,6 +258,7 @@ _KEYS: dict[str, tuple[Callable[[object], bool], str]] = {
     "guidance": (_is_number, "a number"),
     "loop": (_is_flag, "true or false"),
     "person": (_is_person, "'largest' or a number from 0"),
+    "camera": (_is_flag, "true or false"),
     "start_frame": (_is_whole, "a whole number"),
     "root": (_is_root, f"one of: {', '.join(ROOTS)}"),
     "action": (_is_text, "a name"),

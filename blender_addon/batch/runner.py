@@ -23,10 +23,12 @@ import bpy
 
 from .. import protocol
 from ..engine_link.jobs import new_job_id
+from ..engine_link.movie_range import MovieRange
 from ..rig.bone_match import BoneMatch, RigError
 from ..rig.retarget_options import RetargetOptions, RootMode
-from ..scene import movie_strips, target
-from ..scene.action_writer import check_writable, write_action
+from ..scene import match_camera, movie_strips, target
+from ..scene.action_writer import check_writable, key_motion, scene_frames
+from ..scene.delivery import on_timeline
 from ..scene.motion_export import ExportError, export_motion
 from ..scene.movie_strips import StripError
 from . import record
@@ -52,6 +54,7 @@ class _Plan:
     start_frame: int
     request: protocol.PromptRequest | protocol.VideoRequest
     speed: float = 1.0  # seconds of the movie per second of the timeline
+    footage: MovieRange | None = None  # of a strip
 
     @property
     def kind(self) -> str:
@@ -161,9 +164,9 @@ class Runner:
         bpy.context.view_layer.update()
         numbers = [value for row in place for value in row]
         try:
-            return write_action(
+            action, keyed = key_motion(
                 armature,
-                replace(result, fps=result.fps * plan.speed) if plan.speed != 1.0 else result,
+                on_timeline(result, plan.speed, bpy.context.scene),
                 start_frame=plan.start_frame,
                 options=plan.options,
                 match=plan.match,
@@ -173,6 +176,16 @@ class Runner:
             if before is not None:
                 armature.animation_data.action = before
             raise
+        if plan.job.camera and result.has_camera:
+            match_camera.add_camera(
+                action,
+                result,
+                keyed.placement,
+                frames=scene_frames(keyed, plan.start_frame, bpy.context.scene),
+                scene=bpy.context.scene,
+                footage=plan.footage,
+            )
+        return action
 
     def _place(self, armature: bpy.types.Object) -> Any:
         if armature.name not in self._places:
@@ -242,7 +255,8 @@ def make_plan(job: BatchJob) -> _Plan:
     options = target.options_of(armature)
     if job.root:
         options = replace(options, root=RootMode(job.root))
-    request, start_frame, speed = _request(job)
+    request, footage = _request(job)
+    start_frame = bpy.context.scene.frame_start if footage is None else footage.start
     return _Plan(
         job=job,
         armature=armature,
@@ -250,7 +264,8 @@ def make_plan(job: BatchJob) -> _Plan:
         options=options,
         start_frame=start_frame if job.start_frame is None else job.start_frame,
         request=request,
-        speed=speed,
+        speed=1.0 if footage is None else footage.speed,
+        footage=footage,
     )
 
 
@@ -266,6 +281,7 @@ def identity_of(plan: _Plan) -> Identity:
         "speed": plan.speed,
         "retarget": _chosen(plan.options),
         "mapping": [mapping, target.picks_of(plan.armature)],
+        **({"camera": True} if plan.job.camera else {}),
     }
 
 
@@ -282,50 +298,73 @@ def _chosen(options: Any, but: Sequence[str] = ()) -> dict[str, Any]:
 
 def _request(
     job: BatchJob,
-) -> tuple[protocol.PromptRequest | protocol.VideoRequest, int, float]:
-    """The request, the frame that the motion begins at by itself, and the speed of a movie."""
+) -> tuple[protocol.PromptRequest | protocol.VideoRequest, MovieRange | None]:
+    """The request, and what a strip shows of a movie."""
     scene = bpy.context.scene
     fps = scene.render.fps / scene.render.fps_base
     common: dict[str, Any] = {
         "job_id": new_job_id(),
-        "fps": fps,
         "model": job.model,
         "seed": job.seed,
         "num_steps": job.steps,
         "guidance_scale": job.guidance,
     }
-    start, speed = scene.frame_start, 1.0
+    footage = None
     try:
         if job.source == "prompt":
             seconds = DEFAULT_SECONDS if job.seconds is None else job.seconds
             num_frames = max(1, round(seconds * fps))
-            return (
-                protocol.PromptRequest(
-                    prompt=job.prompt, num_frames=num_frames, loop=job.loop, **common
-                ),
-                start,
-                speed,
+            prompt = protocol.PromptRequest(
+                prompt=job.prompt, num_frames=num_frames, loop=job.loop, fps=fps, **common
             )
+            return prompt, None
+        common["person"] = job.person
         if job.source == "strip":
             sequencer = movie_strips.sequencer_scene(bpy.context)
-            shown = movie_strips.movie_range(movie_strips.find_strip(sequencer, job.strip))
-            path, first, count, movie_fps = (
-                shown.path, shown.first_frame, shown.num_frames, shown.movie_fps,
-            )  # fmt: skip
-            start, speed = shown.start, shown.speed
-        else:
-            path, first = job.video or Path(), 0
-            if not path.is_file():
-                raise JobError(f"The movie {path} is not there")
-            count, movie_fps = movie_strips.measure(path)
-        if job.seconds is not None:
-            count = max(1, min(count, round(job.seconds * movie_fps)))
-        video = protocol.VideoRequest(
-            path=str(path), first_frame=first, num_frames=count, person=job.person, **common
+            footage = movie_strips.movie_range(movie_strips.find_strip(sequencer, job.strip))
+            return _strip_request(job, footage, common), footage
+        path = job.video or Path()
+        if not path.is_file():
+            raise JobError(f"The movie {path} is not there")
+        count, movie_fps = movie_strips.measure(path)
+        request = protocol.VideoRequest(
+            path=str(path),
+            first_frame=0,
+            num_frames=_num_frames(job, count, movie_fps),
+            movie_fps=movie_fps,
+            fps=fps,
+            **common,
         )
     except protocol.ProtocolError as error:
         raise JobError(str(error)) from error
-    return video, start, speed
+    return request, None
+
+
+def _strip_request(
+    job: BatchJob, footage: MovieRange, common: dict[str, Any]
+) -> protocol.VideoRequest:
+    """Each frame of the timeline gets a key, at the moment of the movie that it shows."""
+    count = _num_frames(job, footage.num_frames, footage.movie_fps)
+    shown = footage.num_shown
+    if count < footage.num_frames:
+        shown = max(1, min(shown, round(count / footage.step)))
+    return protocol.VideoRequest(
+        path=str(footage.path),
+        first_frame=footage.first_frame,
+        num_frames=count,
+        movie_fps=footage.movie_fps,
+        fps=footage.keys_per_second,
+        offset=footage.offset,
+        length=shown,
+        **common,
+    )
+
+
+def _num_frames(job: BatchJob, count: int, movie_fps: float) -> int:
+    """Of the movie: all, or as many as the job wants."""
+    if job.seconds is None:
+        return count
+    return max(1, min(count, round(job.seconds * movie_fps)))
 
 
 def _no_armature(name: str, found: bpy.types.Object | None) -> str:

@@ -13,6 +13,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from .. import protocol
+from .movie_range import MovieRange
+
+
+class JobKind(enum.Enum):
+    """What a job brings."""
+
+    MOTION = "motion"
+    PEOPLE = "people"  # who is in a movie
+    OVERLAY = "overlay"  # a movie with a motion drawn over it
 
 
 class JobState(enum.Enum):
@@ -44,6 +53,9 @@ _NEXT_STEPS = {
 }
 
 
+JobRequest = protocol.PromptRequest | protocol.VideoRequest | protocol.PeopleRequest
+
+
 def new_job_id() -> str:
     """An id that no other job of this or another client has."""
     return uuid.uuid4().hex
@@ -62,7 +74,12 @@ class Job:
     place: tuple[float, ...] = ()  # 16 numbers: where the object stands for it; () as it stands
     root: str = ""  # what carries the motion, a value of RootMode; "" as the character is set
     expected_hash: str = ""  # of the model that shall make it; "" any
-    request: protocol.PromptRequest | protocol.VideoRequest | None = None  # to try again with
+    kind: JobKind = JobKind.MOTION
+    footage: MovieRange | None = None  # of the strip that it is made from
+    with_camera: bool = False  # make the camera that has seen the motion
+    overlay: str = ""  # the movie that was written with the motion drawn over it
+    adds_strip: bool = False  # lay that movie over its strip
+    request: JobRequest | None = None  # to try again with
     prompt: str = ""
     job_id: str = field(default_factory=new_job_id)
     state: JobState = JobState.SENT
@@ -164,6 +181,10 @@ class JobTable:
                 job.advance(message.step, message.num_steps, self._clock())
             case protocol.JobResult():
                 _apply_result(job, message)
+            case protocol.PeopleFound():
+                job.num_results = 1
+                job.warnings += message.warnings
+                job.state = JobState.DONE
             case protocol.JobFailed():
                 job.fail(message.message, code=message.code, detail=message.detail)
             case protocol.JobCancelled():
@@ -176,5 +197,6 @@ class JobTable:
 def _apply_result(job: Job, result: protocol.JobResult) -> None:
     job.num_results += 1
     job.count = result.count
+    job.overlay = result.overlay or job.overlay
     job.warnings += [line for line in result.warnings if line not in job.warnings]
     job.state = JobState.DONE if job.num_results >= result.count else JobState.RUNNING

@@ -21,6 +21,7 @@ from .devices import EngineCheck
 from .engine_set_up import EngineSetUp
 from .engine_view import EngineView
 from .jobs import JobTable
+from .people import FoundPeople
 from .process import EngineCommand, EngineConnection, EngineProcess
 from .prompt_history import PromptHistory
 
@@ -43,6 +44,7 @@ message: str = ""  # why the state is LOST, in the artist's words
 client: EngineClient | None = None
 process: EngineProcess | None = None
 jobs: JobTable = JobTable()
+people: dict[str, FoundPeople] = {}  # who was found, by the strip's name
 prompt_history: PromptHistory | None = None  # None: not read yet
 set_up: EngineSetUp = EngineSetUp()  # of the engine's environment
 engine_view: EngineView | None = None  # what the preferences show; None: look again
@@ -138,6 +140,7 @@ def reset(*, wait_s: float = 0.0) -> None:
         process.wait(wait_s)
     _drop_engine()
     jobs = JobTable()
+    people.clear()
 
 
 def _check_process() -> None:

@@ -18,6 +18,7 @@ from .bone_match import BoneMatch
 from .channels import BoneKeys, make_keys
 from .ik_controls import control_keys
 from .moving_rig import MovingRig
+from .placement import Placement, find_placement
 from .planting import plant_feet
 from .retarget_figures import (
     REFERENCE_HEIGHT,
@@ -27,9 +28,9 @@ from .retarget_figures import (
     foot_points,
     limb_errors,
 )
-from .retarget_options import RetargetOptions
+from .retarget_options import RetargetOptions, RootMode
 from .retarget_report import RetargetReport
-from .root_motion import carry, move_to_floor, place_hips, staged
+from .root_motion import carry, hips_of, move_to_floor, place_hips, stage_turn, staged
 from .rotations import FloatArray
 from .source_motion import SourceMotion, source_from_result
 from .target_figure import TargetFigure, read_figure
@@ -50,6 +51,7 @@ class RigMotion:
     report: RetargetReport
     object_matrices: FloatArray | None  # (T, 4, 4) to world, for RootMode.OBJECT
     foot_points: Mapping[str, FloatArray]  # left_ankle, left_foot ...: (T, 3) in figure space
+    placement: Placement  # of the motion's own world in the scene
 
 
 def retarget(
@@ -66,7 +68,8 @@ def retarget(
     options = options or RetargetOptions()
     source = motion if isinstance(motion, SourceMotion) else source_from_result(motion)
     target = read_figure(rig, match)
-    source = staged(source, target, options)
+    own, turn = source, stage_turn(source, target, options)
+    source = staged(source, turn)
     moving = turned_rig(source, target)
     place_hips(moving, source, target, options)
     free_errors = limb_errors(moving, source, target)
@@ -76,7 +79,10 @@ def retarget(
     report = _report(moving, source, target, options, free_errors, drop)
     move_to_floor(moving, target, options.floor_z)
     points = foot_points(moving, target)
+    hips = hips_of(moving, target)
     object_matrices = carry(moving, target, options, source.fps)
+    if options.root is RootMode.IN_PLACE:
+        hips = hips_of(moving, target)
     properties = match.properties
     keys = make_keys(moving, match.still_bones)
     if options.key_ik and match.ik is not None:
@@ -89,6 +95,7 @@ def retarget(
         report=report,
         object_matrices=object_matrices,
         foot_points=points,
+        placement=find_placement(own, target, hips, turn=turn, options=options),
     )
 
 

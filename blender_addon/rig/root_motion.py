@@ -37,8 +37,15 @@ def facing(left: FloatArray) -> FloatArray:
     return unit(forward)
 
 
-def staged(source: SourceMotion, target: TargetFigure, options: RetargetOptions) -> SourceMotion:
+def staged(source: SourceMotion, turn: FloatArray) -> SourceMotion:
     """The motion turned as it is to be in figure space; its path still in its own size."""
+    if np.array_equal(turn, np.eye(3)):
+        return source
+    return replace(source, positions=source.positions @ turn.T, rotations=turn @ source.rotations)
+
+
+def stage_turn(source: SourceMotion, target: TargetFigure, options: RetargetOptions) -> FloatArray:
+    """By which a motion is turned (3, 3) to face in figure space as the options say."""
     turn = np.eye(3)
     if not options.keep_heading:
         left = sum(source.place(a)[0] - source.place(b)[0] for a, b in _LEFT_AXES)
@@ -47,9 +54,7 @@ def staged(source: SourceMotion, target: TargetFigure, options: RetargetOptions)
     if options.start is Start.ORIGIN:
         ahead = target.space.axes.T @ (0.0, -1.0, 0.0)
         turn = turn_about_y(np.arctan2(ahead[0], ahead[2])) @ turn
-    if np.array_equal(turn, np.eye(3)):
-        return source
-    return replace(source, positions=source.positions @ turn.T, rotations=turn @ source.rotations)
+    return turn
 
 
 def place_hips(

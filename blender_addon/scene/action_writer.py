@@ -57,6 +57,31 @@ def write_action(
     provenance: Mapping[str, Any] | None = None,
     scene: bpy.types.Scene | None = None,
 ) -> bpy.types.Action:
+    """As key_motion; returns only the action."""
+    keyed = key_motion(
+        armature,
+        motion,
+        start_frame=start_frame,
+        interpolation=interpolation,
+        options=options,
+        match=match,
+        provenance=provenance,
+        scene=scene,
+    )
+    return keyed[0]
+
+
+def key_motion(
+    armature: bpy.types.Object,
+    motion: JobResult | SourceMotion,
+    *,
+    start_frame: float,
+    interpolation: str = "LINEAR",
+    options: RetargetOptions | None = None,
+    match: BoneMatch | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    scene: bpy.types.Scene | None = None,
+) -> tuple[bpy.types.Action, RigMotion]:
     """Retarget a motion onto an armature object and key it in a new action.
 
     The action begins at start_frame of the scene and keeps the motion's own time, whatever the
@@ -99,6 +124,27 @@ def write_action(
             path = f'pose.bones["{_escaped(bone)}"]["{_escaped(name)}"]'
             writer.write_constant(bone, path, (value,))
     _write_provenance(action, provenance, keyed)
+    return action, keyed
+
+
+def key_channels(
+    owner: bpy.types.ID,
+    name: str,
+    frames: np.ndarray,
+    channels: Mapping[str, np.ndarray],
+    *,
+    interpolation: str = "LINEAR",
+) -> bpy.types.Action:
+    """Give a data-block that has no animation an action with channels.
+
+    frames: (T,) of the scene. channels: values (T, C) by data path; of C = 1 it has no index.
+    """
+    action = bpy.data.actions.new(name)
+    curves = empty_curves(action, owner.name, id_type=owner.id_type)
+    assign_action(owner, action)
+    writer = _CurveWriter(curves, frames, interpolation)
+    for path, values in channels.items():
+        writer.write(name, path, values)
     return action
 
 
@@ -140,7 +186,8 @@ def scene_frames(motion: RigMotion, start_frame: float, scene: bpy.types.Scene) 
 
 
 def _action_name(provenance: Mapping[str, Any]) -> str:
-    name = str(provenance.get("prompt", "")).strip() or "Marey Motion"
+    words = (provenance.get("prompt"), provenance.get("strip"))
+    name = next((str(word).strip() for word in words if word), "") or "Marey Motion"
     return name.encode()[:_MAX_NAME].decode(errors="ignore")
 
 
@@ -172,11 +219,11 @@ def curves_of(action: bpy.types.Action) -> Any:
     return next(bags, None) if len(action.slots) else None
 
 
-def empty_curves(action: bpy.types.Action, slot_name: str) -> Any:
-    """What holds the F-curves and groups of a new action for an object."""
+def empty_curves(action: bpy.types.Action, slot_name: str, *, id_type: str = "OBJECT") -> Any:
+    """What holds the F-curves and groups of a new action for an object, or for another block."""
     if not IS_LAYERED:
         return action
-    slot = action.slots.new("OBJECT", slot_name)
+    slot = action.slots.new(id_type, slot_name)
     strip = action.layers.new("Layer").strips.new(type="KEYFRAME")
     return strip.channelbag(slot, ensure=True)
 
@@ -188,7 +235,7 @@ def _assign(armature: bpy.types.Object, action: bpy.types.Action) -> Any:
     return curves
 
 
-def assign_action(armature: bpy.types.Object, action: bpy.types.Action, slot: str = "") -> None:
+def assign_action(armature: bpy.types.ID, action: bpy.types.Action, slot: str = "") -> None:
     """Make an action the armature's, by the slot of this identifier, else by its first one."""
     animation = armature.animation_data or armature.animation_data_create()
     animation.action = action
@@ -216,6 +263,10 @@ class _CurveWriter:
         group = self._group("Object Transforms")
         for data_path, values in object_channels(armature, matrices).items():
             self._write(group, data_path, values)
+
+    def write(self, group: str, data_path: str, values: np.ndarray) -> None:
+        """Values (T, C) of a data path."""
+        self._write(self._group(group), data_path, values)
 
     def write_rest(self, armature: bpy.types.Object, bone: str) -> None:
         """Hold a bone in its rest pose."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from mathutils import Matrix
 from .. import protocol
 from ..engine_link.jobs import Job
 from ..rig.retarget_options import RootMode
-from . import action_writer, cycles, takes, target
+from . import action_writer, cycles, match_camera, takes, target
 
 PLACE_KEY = "place"  # in the provenance: where the object stood, as 16 numbers
 
@@ -36,6 +37,8 @@ def deliver(job: Job, result: protocol.JobResult) -> bpy.types.Action:
     numbered = (scene for scene in bpy.data.scenes if scene.session_uid == job.scene_uid)
     scene = next(numbered, bpy.context.scene)
     provenance: dict[str, Any] = json.loads(result.provenance)
+    if job.footage is not None:
+        provenance["strip"] = job.footage.strip_name
     _check_model(job, provenance)
     take = takes.take_of(armature) if job.is_preview else None
     before = takes.Before.of(armature)
@@ -46,9 +49,10 @@ def deliver(job: Job, result: protocol.JobResult) -> bpy.types.Action:
         provenance[PLACE_KEY] = [value for row in armature.matrix_basis for value in row]
     if provenance.get("loop"):
         provenance[cycles.STEP_KEY] = cycles.cycle_step(armature, match, result)
-    action = action_writer.write_action(
+    timed = on_timeline(result, job.speed, scene)
+    action, keyed = action_writer.key_motion(
         armature,
-        replace(result, fps=result.fps * job.speed) if job.speed != 1.0 else result,
+        timed,
         start_frame=job.start_frame,
         options=options,
         match=match,
@@ -58,12 +62,31 @@ def deliver(job: Job, result: protocol.JobResult) -> bpy.types.Action:
     if provenance.get("loop"):
         cycles.make_cyclic(action, repeat=job.repeat_loop)
         action[cycles.STEP_KEY] = provenance[cycles.STEP_KEY]
+    if job.with_camera and result.has_camera:
+        match_camera.add_camera(
+            action,
+            result,
+            keyed.placement,
+            frames=action_writer.scene_frames(keyed, job.start_frame, scene),
+            scene=scene,
+            footage=job.footage,
+        )
     if job.is_preview:
         takes.mark_candidate(armature, action, take, before)
         if take is not None and job.num_written > 0:  # the first of a press is the one to see
             takes.show(armature, take, take.shown)
     job.num_written += 1
     return action
+
+
+def on_timeline(
+    result: protocol.JobResult, speed: float, scene: bpy.types.Scene
+) -> protocol.JobResult:
+    """A motion at the rate at which the timeline plays it: `speed` of its seconds in one."""
+    fps = result.fps * speed
+    scene_fps = scene.render.fps / scene.render.fps_base
+    # Rounding would put keys beside the frames that they are for.
+    return replace(result, fps=scene_fps if math.isclose(fps, scene_fps, rel_tol=1e-5) else fps)
 
 
 def find_armature(job: Job) -> bpy.types.Object:

@@ -14,6 +14,10 @@ from typing import Any
 
 import bpy
 
+from ..engine_link.movie_range import MovieRange
+
+__all__ = ["FoundStrip", "MovieRange", "StripError", "movie_range"]
+
 _NOT_MOVIES = {
     "IMAGE": "is an image sequence: render it to a movie first",
     "MOVIECLIP": "is a clip of the movie clip editor: add its file as a movie strip",
@@ -26,26 +30,6 @@ _frame_counts: dict[tuple[str, int, int], tuple[int, float] | None] = {}
 
 class StripError(ValueError):
     """A strip that no motion can be captured from; the message says why, in the artist's words."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MovieRange:
-    """The part of a movie that a strip shows. Frames of the movie are counted from 0."""
-
-    strip_name: str
-    path: Path
-    movie_fps: float
-    first_frame: int  # of the movie
-    num_frames: int  # of the movie
-    start: int  # first frame of the timeline that shows it
-    end: int  # last frame of the timeline that shows it
-    speed: float = 1.0  # seconds of the movie per second of the timeline
-    notes: tuple[str, ...] = ()  # what the artist may not expect
-
-    @property
-    def last_frame(self) -> int:
-        """The last frame of the movie that is shown."""
-        return self.first_frame + self.num_frames - 1
 
 
 @dataclass(frozen=True)
@@ -107,8 +91,7 @@ def movie_range(found: FoundStrip) -> MovieRange:
     strip, scene = found.strip, found.scene
     _check_kind(strip, scene)
     path = strip_path(strip)
-    count, clip_fps = measure(path)
-    fps = float(strip.fps or clip_fps)
+    count, fps = measure(path)  # not strip.fps, which opens the movie each time it is asked
     scene_fps = scene.render.fps / scene.render.fps_base
     first, last, content_start, content_end = _handles(strip)
     cut_start, cut_end = _cuts(strip)
@@ -130,6 +113,8 @@ def movie_range(found: FoundStrip) -> MovieRange:
         num_frames=stop - begin,
         start=int(start),
         end=int(end) - 1,
+        step=step,
+        zero=content_start - cut_start / step,
         speed=1.0 if abs(speed - 1.0) < 1e-4 else speed,
         notes=_notes(strip, speed),
     )

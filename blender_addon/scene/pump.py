@@ -16,11 +16,13 @@ import bpy
 from .. import protocol
 from ..engine_link import session
 from ..engine_link.client import EngineLinkError
-from ..engine_link.jobs import Job
+from ..engine_link.jobs import Job, JobKind
+from ..engine_link.people import found_people
 from ..engine_link.session import EngineState
 from ..rig.bone_match import RigError
-from . import delivery
+from . import delivery, overlays
 from .delivery import TargetGoneError
+from .movie_strips import StripError
 
 log = logging.getLogger(__name__)
 
@@ -119,8 +121,16 @@ def cancel_all(why: str) -> None:
 def handle(message: protocol.Message) -> None:
     """Apply one message. Never raises: Blender drops a timer that does."""
     job = session.jobs.apply(message)
-    if job is not None and isinstance(message, protocol.JobResult):
-        _deliver(job, message)
+    if job is None:
+        return
+    if isinstance(message, protocol.PeopleFound) and job.footage is not None:
+        found = found_people(job.job_id, job.footage, message)
+        session.people[job.footage.strip_name] = found
+    if isinstance(message, protocol.JobResult):
+        if job.kind is JobKind.MOTION:
+            _deliver(job, message)
+        elif job.adds_strip:
+            _add_overlay(job)
 
 
 def _deliver(job: Job, result: protocol.JobResult) -> None:
@@ -139,6 +149,15 @@ def _deliver(job: Job, result: protocol.JobResult) -> None:
         )
 
 
+def _add_overlay(job: Job) -> None:
+    try:
+        overlays.add_overlay_strip(job)
+    except (StripError, RuntimeError) as error:  # Blender's own words where it can't read it
+        job.fail(f"The overlay was written but could not be added as a strip: {error}")
+        return
+    job.num_written += 1
+
+
 def _push_undo() -> None:
     """One step for all that a job has brought, when it has ended; timers make none themselves."""
     ended = [job for job in session.jobs if job.state.is_end and job.num_written > job.num_in_undo]
@@ -148,7 +167,8 @@ def _push_undo() -> None:
             continue
         window = bpy.context.window or bpy.context.window_manager.windows[0]
         with bpy.context.temp_override(window=window):
-            bpy.ops.ed.undo_push(message="Generate Motion")
+            words = "Generate Motion" if job.footage is None else "Capture Motion"
+            bpy.ops.ed.undo_push(message=words)
 
 
 def _is_held() -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 
 import bpy
 
+from . import match_camera
 from .action_writer import IS_LAYERED, PROVENANCE_KEY, assign_action, curves_of
 
 MARK = "marey_take"  # JSON, on each candidate
@@ -276,6 +277,7 @@ def _remove(actions: Sequence[bpy.types.Action], armature: bpy.types.Object | No
         if action.users > int(action.use_fake_user) + int(is_shown):
             _unmark(action)
         else:
+            match_camera.remove_camera(action)
             bpy.data.actions.remove(action)
 
 

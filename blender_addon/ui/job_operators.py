@@ -128,7 +128,7 @@ def _facts(job: Job) -> list[tuple[str, str]]:
         ("Kind", job.code or "none"),
     ]
     wanted = job.request
-    if wanted is not None:
+    if wanted is not None and not isinstance(wanted, protocol.PeopleRequest):
         model = wanted.model or "default"
         facts.append(("Model", f"{model}, seed {wanted.seed}, {wanted.count} candidates"))
         facts.append(("Length", f"{wanted.num_frames} frames at {wanted.fps:g} fps"))

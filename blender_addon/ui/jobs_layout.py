@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 import bpy
 from bpy.app.translations import pgettext_iface as iface_
 
 from ..engine_link import session
-from ..engine_link.jobs import Job, JobState
+from ..engine_link.jobs import Job, JobKind, JobState
 from .text_layout import draw_text, without_log
 
 _JOB_ICONS = {
@@ -53,6 +55,9 @@ def _draw_job(layout: bpy.types.UILayout, context: bpy.types.Context, job: Job) 
         layout.progress(factor=job.progress, type="BAR", text=progress_text(job))
     elif job.state is JobState.DONE:
         layout.label(text=_done_text(job), translate=False)
+        if job.overlay:
+            layout.operator("motion.show_overlay", icon="SEQUENCE").job_id = job.job_id
+            layout.operator("wm.path_open", icon="PLAY", text="Play").filepath = job.overlay
     elif job.state is JobState.CANCELLED:
         layout.label(text="Cancelled")
     else:
@@ -93,6 +98,10 @@ def _duration(seconds: float) -> str:
 
 
 def _done_text(job: Job) -> str:
+    if job.kind is JobKind.PEOPLE:
+        return str(iface_("People were looked for"))
+    if job.kind is JobKind.OVERLAY:
+        return iface_("Overlay {}").format(PurePath(job.overlay).name)
     if job.count > 1:
         return iface_("{} candidates for {}").format(job.num_written, job.armature_name)
     return iface_("Keyed on {}").format(job.armature_name)

@@ -29,7 +29,7 @@ class MOTION_PT_candidates(SidebarPanel, bpy.types.Panel):
         layout = self.layout
         take = active_take(context)
         if take is not None:
-            _draw_take(layout, context, take)
+            draw_take(layout, context, take)
         lost = takes.lost_candidates()
         if lost:
             words = iface_("{} candidates of a character that is gone").format(len(lost))
@@ -63,7 +63,7 @@ class MOTION_PT_again(SidebarPanel, bpy.types.Panel):
         layout.operator("motion.edit_prompt", icon="GREASEPENCIL")
 
 
-def _draw_take(layout: bpy.types.UILayout, context: bpy.types.Context, take: Take) -> None:
+def draw_take(layout: bpy.types.UILayout, context: bpy.types.Context, take: Take) -> None:
     """The picker, and the decision."""
     settings, count = context.scene.motion, len(take.candidates)
     if take.shown < 0:

@@ -167,4 +167,7 @@ _KEPT = (
     "place",
     "expected_hash",
     "speed",
+    "kind",
+    "footage",
+    "with_camera",
 )

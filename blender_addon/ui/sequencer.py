@@ -7,50 +7,27 @@ opened yet is opened soon, by a timer.
 from __future__ import annotations
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 
 from .. import protocol
 from ..engine_link import session
-from ..engine_link.client import EngineLinkError
-from ..engine_link.jobs import Job
+from ..engine_link.jobs import JobKind
+from ..engine_link.people import FoundPeople, timeline_span
 from ..engine_link.session import EngineState
-from ..rig.bone_match import RigError
-from ..scene import movie_strips, pump, target
-from ..scene.action_writer import check_writable
+from ..scene import movie_strips
 from ..scene.movie_strips import FoundStrip, MovieRange, StripError
-from . import panels, panels_jobs
-from .properties import scene_fps
+from . import panels, panels_jobs, person_previews
+from .capture_properties import pick_of
+from .capture_request import target_armature
+from .jobs_layout import draw_latest, progress_text
+from .text_layout import draw_text, width_of
 
 _SHOWN_STRIPS = 6
 _SOON_S = 0.05
+_PICTURE_SCALE = 5.0  # of a person, in rows
+_PICTURE_WIDTH = 125.0  # pixels that a person's picture and button want
 
 _asked: set[tuple[str, str]] = set()  # strips whose movie was not known when they were drawn
-
-
-class MOTION_PG_capture(bpy.types.PropertyGroup):
-    """scene.motion_capture"""
-
-    armature: bpy.props.PointerProperty(
-        name="Target",
-        description="The armature that gets the motion. Empty: the active object",
-        type=bpy.types.Object,
-        poll=lambda self, candidate: candidate.type == "ARMATURE",
-    )
-    follow: bpy.props.EnumProperty(
-        name="Follow",
-        description="Whose motion it is, where the movie shows several people",
-        items=(
-            ("LARGEST", "Largest", "The person who is largest in the picture"),
-            ("NUMBER", "By Number", "One of the people, in the order in which they appear"),
-        ),
-    )
-    person: bpy.props.IntProperty(
-        name="Person",
-        description="0 is the one who appears first",
-        default=0,
-        min=0,
-        max=1000,
-        soft_max=20,
-    )
 
 
 class _SequencerPanel:
@@ -83,6 +60,9 @@ class MOTION_PT_sequencer_capture(_SequencerPanel, bpy.types.Panel):
             _draw_strip(layout.box(), context, strip)
         if len(found) > _SHOWN_STRIPS:
             layout.label(text=f"and {len(found) - _SHOWN_STRIPS} more")
+        row = layout.row(align=True)
+        row.operator("motion.find_people", icon="VIEWZOOM")
+        row.operator("motion.pick_in_preview", icon="EYEDROPPER")
         column = layout.column()
         column.use_property_split = True
         column.use_property_decorate = False
@@ -93,12 +73,15 @@ class MOTION_PT_sequencer_capture(_SequencerPanel, bpy.types.Panel):
         column.prop(settings, "follow")
         if settings.follow == "NUMBER":
             column.prop(settings, "person")
+        _draw_models(column, settings)
         column.prop(context.scene.motion, "seed")
+        column.prop(settings, "camera")
         if session.state is EngineState.READY and not _takers():
-            panels.draw_text(layout, context, "No model here accepts video", icon="INFO")
+            draw_text(layout, context, "No model here accepts video", icon="INFO")
         row = layout.row()
         row.scale_y = 1.5
         row.operator("motion.capture_strips", icon="PLAY")
+        draw_latest(layout, context)
         layout.operator("motion.match_strip_range", icon="PREVIEW_RANGE")
 
 
@@ -106,7 +89,7 @@ class MOTION_PT_sequencer_jobs(_SequencerPanel, bpy.types.Panel):
     """What has been asked for, the latest first."""
 
     bl_label = "Jobs"
-    bl_order = 2
+    bl_order = 3
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -115,148 +98,88 @@ class MOTION_PT_sequencer_jobs(_SequencerPanel, bpy.types.Panel):
     draw = panels_jobs.MOTION_PT_jobs.draw
 
 
-class MOTION_OT_capture_strips(bpy.types.Operator):
-    """Recover motion from movie strips"""
+class MOTION_MT_video_models(bpy.types.Menu):
+    """Models that make poses from video."""
 
-    bl_idname = "motion.capture_strips"
-    bl_label = "Capture Motion"
-    bl_description = (
-        "Recover the motion of a person in each selected movie strip and key it on the target, "
-        "as a new action that begins where the strip does"
-    )
-    bl_options = {"REGISTER"}  # no UNDO: nothing in the file has changed yet
+    bl_label = "Model"
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if session.state is not EngineState.READY:
-            cls.poll_message_set("Start the engine first")
-            return False
-        if not movie_strips.selected_strips(movie_strips.sequencer_scene(context)):
-            cls.poll_message_set("Select movie strips")
-            return False
-        if target_armature(context) is None:
-            cls.poll_message_set("Choose the armature that gets the motion")
-            return False
-        return True
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        armature = target_armature(context)
-        try:
-            check_writable(armature)
-            target.find_match(armature)  # said now, not after a minute of computing
-            ranges, problems = usable_ranges(context)
-            for found in ranges:
-                submit_capture(context, armature, found)
-        except (RigError, protocol.ProtocolError, EngineLinkError) as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        for problem in problems:
-            self.report({"WARNING" if ranges else "ERROR"}, problem)
-        return {"FINISHED" if ranges else "CANCELLED"}
+    def draw(self, context: bpy.types.Context) -> None:
+        _draw_menu(self.layout, "lifter", [one for one in _takers() if not one.refines])
 
 
-class MOTION_OT_match_strip_range(bpy.types.Operator):
-    """Match the scene's range"""
+class MOTION_MT_video_priors(bpy.types.Menu):
+    """Models that better what another has made."""
 
-    bl_idname = "motion.match_strip_range"
-    bl_label = "Match Scene Range to Strip"
-    bl_description = "Let the scene begin and end with the selected movie strips"
+    bl_label = "Refine With"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        _draw_menu(self.layout, "prior", [one for one in _takers() if one.refines])
+
+
+class MOTION_OT_choose_video_model(bpy.types.Operator):
+    """Choose a model for video"""
+
+    bl_idname = "motion.choose_video_model"
+    bl_label = "Choose Model"
+    bl_description = "Use this model for captures from now on"
     bl_options = {"REGISTER", "UNDO"}
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if movie_strips.selected_strips(movie_strips.sequencer_scene(context)):
-            return True
-        cls.poll_message_set("Select movie strips")
-        return False
+    role: bpy.props.EnumProperty(
+        items=(("lifter", "Model", ""), ("prior", "Refine With", "")), options={"HIDDEN"}
+    )
+    model: bpy.props.StringProperty(options={"HIDDEN", "SKIP_SAVE"})
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        ranges, problems = usable_ranges(context)
-        for problem in problems:
-            self.report({"WARNING" if ranges else "ERROR"}, problem)
-        if not ranges:
-            return {"CANCELLED"}
-        start, end = min(one.start for one in ranges), max(one.end for one in ranges)
-        if end < 0:
-            self.report({"ERROR"}, f"The strips end at frame {end}; a scene begins at 0 or later")
-            return {"CANCELLED"}
-        scene = context.scene
-        scene.frame_end = end  # each end pushes the other along
-        scene.frame_start = max(0, start)
-        scene.frame_end = end
-        self.report({"INFO"}, f"The scene runs from {scene.frame_start} to {scene.frame_end}")
+        setattr(context.scene.motion_capture, self.role, self.model)
         return {"FINISHED"}
-
-
-def target_armature(context: bpy.types.Context) -> bpy.types.Object | None:
-    """The armature that gets the motion: the one chosen, else the active object if it is one."""
-    chosen = context.scene.motion_capture.armature
-    if chosen is not None:
-        return chosen
-    active = context.view_layer.objects.active
-    return active if active is not None and active.type == "ARMATURE" else None
-
-
-def usable_ranges(context: bpy.types.Context) -> tuple[list[MovieRange], list[str]]:
-    """What the selected strips show, and why others can't be used."""
-    ranges: list[MovieRange] = []
-    problems: list[str] = []
-    for found in movie_strips.selected_strips(movie_strips.sequencer_scene(context)):
-        try:
-            ranges.append(movie_strips.movie_range(found))
-        except StripError as error:
-            problems.append(str(error))
-    return ranges, problems
-
-
-def submit_capture(
-    context: bpy.types.Context, armature: bpy.types.Object, found: MovieRange
-) -> Job:
-    """Send a range of a movie to the engine as a job for an armature.
-
-    Raises:
-        EngineLinkError: no engine is connected, it takes no messages, or no video.
-        ProtocolError: a setting is out of range.
-    """
-    client, scene, settings = session.client, context.scene, context.scene.motion_capture
-    if client is None or client.welcome is None:
-        raise EngineLinkError("Start the engine first")
-    if not client.welcome.takes_video:
-        raise EngineLinkError("This engine is too old for video: install the one of this release")
-    job = Job(
-        armature_name=armature.name,
-        armature_uid=armature.session_uid,
-        scene_uid=scene.session_uid,
-        start_frame=found.start,
-        prompt=found.strip_name,
-        speed=found.speed,
-    )
-    request = protocol.VideoRequest(
-        job_id=job.job_id,
-        path=str(found.path),
-        first_frame=found.first_frame,
-        num_frames=found.num_frames,
-        fps=scene_fps(scene),
-        person=settings.person if settings.follow == "NUMBER" else -1,
-        seed=scene.motion.seed,
-    )
-    client.send(request)
-    job.request = request
-    session.jobs.add(job)
-    pump.start()
-    return job
 
 
 def stop() -> None:
     """End what is under way, when the add-on is switched off."""
     _asked.clear()
+    person_previews.clear()
     if bpy.app.timers.is_registered(_measure_asked):
         bpy.app.timers.unregister(_measure_asked)
 
 
-def _takers() -> list[str]:
+def _takers() -> list[protocol.ModelEntry]:
     """The models that accept video."""
-    return [model.name for model in session.models() if "video" in model.accepts]
+    return [model for model in session.models() if "video" in model.accepts]
+
+
+def _draw_models(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
+    """Who makes the poses, and who betters them, where there is a choice."""
+    takers = _takers()
+    roles = (
+        ("lifter", "Model", "MOTION_MT_video_models", iface_("Default"), False),
+        ("prior", "Refine With", "MOTION_MT_video_priors", iface_("Nothing"), True),
+    )
+    for name, label, menu, otherwise, refines in roles:
+        chosen = getattr(settings, name)
+        fitting = [one.name for one in takers if one.refines is refines]
+        if not chosen and len(fitting) < (1 if refines else 2):
+            continue
+        split = layout.split(factor=0.4)
+        words = split.row()
+        words.alignment = "RIGHT"
+        words.label(text=label)
+        row = split.row()
+        row.alert = bool(chosen and takers and chosen not in fitting)
+        row.menu(menu, text=chosen or otherwise)
+    if settings.prior:
+        layout.prop(settings, "prompt")
+
+
+def _draw_menu(layout: bpy.types.UILayout, role: str, models: list[protocol.ModelEntry]) -> None:
+    words = iface_("Default") if role == "lifter" else iface_("Nothing")
+    entry = layout.operator("motion.choose_video_model", text=words, translate=False)
+    entry.role, entry.model = role, ""
+    for model in models:
+        text = f"{model.name}: {panels.short_licence(model.licence)}"
+        entry = layout.operator("motion.choose_video_model", text=text, translate=False)
+        entry.role, entry.model = role, model.name
+    if not session.models():
+        layout.label(text="More are listed once the engine runs")
 
 
 def _draw_strip(layout: bpy.types.UILayout, context: bpy.types.Context, found: FoundStrip) -> None:
@@ -268,19 +191,82 @@ def _draw_strip(layout: bpy.types.UILayout, context: bpy.types.Context, found: F
     try:
         shown = movie_strips.movie_range(found)
     except StripError as error:
-        panels.draw_text(layout, context, str(error), icon="ERROR")
+        draw_text(layout, context, str(error), icon="ERROR")
         return
     fps = found.scene.render.fps / found.scene.render.fps_base
     column = layout.column(align=True)
     column.label(
         text=f"Movie frames {shown.first_frame} to {shown.last_frame} ({shown.num_frames})"
     )
-    seconds = (shown.end + 1 - shown.start) / fps
+    seconds = shown.num_shown / fps
     column.label(text=f"Timeline {shown.start} to {shown.end}, {seconds:.2f} s")
     if abs(shown.movie_fps - fps) > 0.005:
         column.label(text=f"Movie {shown.movie_fps:g} fps, scene {fps:g} fps")
     for text in shown.notes:
-        panels.draw_text(layout, context, text, icon="INFO")
+        draw_text(layout, context, text, icon="INFO")
+    _draw_people(layout, context, shown)
+
+
+def _draw_people(layout: bpy.types.UILayout, context: bpy.types.Context, shown: MovieRange) -> None:
+    """Who was found in a strip, each with a button; who is picked."""
+    settings = context.scene.motion_capture
+    looking = (job for job in session.jobs.active if job.kind is JobKind.PEOPLE)
+    job = next((one for one in looking if one.prompt == shown.strip_name), None)
+    if job is not None:
+        row = layout.row(align=True)
+        row.progress(factor=job.progress, type="BAR", text=progress_text(job))
+        row.operator("motion.cancel", text="", icon="X").job_id = job.job_id
+    found = session.people.get(shown.strip_name)
+    pick = pick_of(settings, shown.strip_name, str(shown.path))
+    numbers = found.seen_in(shown) if found is not None else []
+    if found is not None and not found.people:
+        draw_text(layout, context, "Nobody was found: needs a person who is not too small")
+    elif found is not None and not found.covers(shown):
+        draw_text(layout, context, "The strip shows more now: press Find People again", icon="INFO")
+    if found is not None and numbers:
+        width = max(1, int((width_of(context) - 40) / _PICTURE_WIDTH))
+        grid = layout.grid_flow(
+            row_major=True, columns=width, even_columns=True, even_rows=True, align=True
+        )
+        for index in numbers:
+            _draw_person(grid.column(align=True), found, index, shown, pick)
+    if settings.follow != "PICKED":
+        return
+    if pick is None or not shown.first_frame <= pick.frame <= shown.last_frame:
+        draw_text(layout, context, "Nobody is picked in this strip yet", icon="ERROR")
+    elif not any(_is_picked(found, index, pick) for index in numbers):
+        words = iface_("Picked: who is {:.0%} from the left and {:.0%} from the top in frame {}")
+        at = round(shown.zero + pick.frame / shown.step)
+        draw_text(layout, context, words.format(pick.x, pick.y, at), icon="EYEDROPPER")
+
+
+def _draw_person(
+    layout: bpy.types.UILayout,
+    found: FoundPeople,
+    index: int,
+    shown: MovieRange,
+    pick: bpy.types.PropertyGroup | None,
+) -> None:
+    person = found.people[index]
+    layout.template_icon(icon_value=person_previews.icon_of(found, index), scale=_PICTURE_SCALE)
+    first, last = timeline_span(person, shown)
+    words = iface_("{} to {}, {:.0%}").format(first, last, person.share)
+    button = layout.operator(
+        "motion.pick_person",
+        text=words,
+        depress=pick is not None and _is_picked(found, index, pick),
+        translate=False,
+    )
+    button.strip, button.frame = shown.strip_name, person.click_frame
+    button.x, button.y = person.click_x, person.click_y
+
+
+def _is_picked(found: FoundPeople | None, index: int, pick: bpy.types.PropertyGroup) -> bool:
+    if found is None:
+        return False
+    person = found.people[index]
+    apart = abs(person.click_x - pick.x) + abs(person.click_y - pick.y)
+    return person.click_frame == pick.frame and apart < 1e-4
 
 
 def _ask(found: FoundStrip) -> None:

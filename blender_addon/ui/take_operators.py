@@ -98,7 +98,7 @@ class MOTION_OT_accept(_OnTake, bpy.types.Operator):
         strips = nla_layout.push_down(
             armature,
             kept,
-            start_frame=context.scene.frame_current,
+            start_frame=_strip_frame(context, kept),
             strip_per_prompt=settings.strip_per_prompt,
         )
         names = ", ".join(strip.name for strip in strips)
@@ -161,6 +161,13 @@ class MOTION_OT_keep_seed(_OnTake, bpy.types.Operator):
             return {"CANCELLED"}
         context.scene.motion.seed = seed
         return {"FINISHED"}
+
+
+def _strip_frame(context: bpy.types.Context, kept: bpy.types.Action) -> int:
+    """Where a motion's NLA strip begins: one from a movie stays in sync with it."""
+    if takes.provenance_of(kept).get("strip"):
+        return round(kept.curve_frame_range[0])
+    return context.scene.frame_current
 
 
 def active_take(context: bpy.types.Context) -> Take | None:

@@ -36,6 +36,22 @@ def resample(motion: Motion, fps: float) -> Motion:
     return replace(_sample(motion, _times(motion, num_frames) * motion.fps / fps), fps=fps)
 
 
+def sample_at(motion: Motion, fps: float, *, start: float, num_frames: int) -> Motion:
+    """The poses at `start`, start + 1 / fps ... in seconds from the motion's first frame.
+
+    Before the first and after the last frame their poses are held.
+
+    Raises:
+        ValueError: fps or num_frames is not above 0.
+    """
+    if not 0 < fps < float("inf"):
+        raise ValueError(f"fps is {fps}, needs more than 0")
+    if num_frames < 1:
+        raise ValueError(f"num_frames is {num_frames}, needs 1 or more")
+    seconds = start + _times(motion, num_frames) / fps
+    return replace(_sample(motion, seconds * motion.fps), fps=fps)
+
+
 def resample_to_frames(motion: Motion, num_frames: int) -> Motion:
     """The motion with exactly `num_frames` frames, stretched in frames, at the same fps.
 

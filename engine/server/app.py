@@ -105,7 +105,7 @@ class Server:
                 self._welcome(client, message)
             case protocol.Ping():
                 self._send(client, protocol.Pong())
-            case protocol.PromptRequest() | protocol.VideoRequest():
+            case protocol.PromptRequest() | protocol.VideoRequest() | protocol.PeopleRequest():
                 self._queue(_Job(client, message))
             case protocol.CancelJob():
                 self._cancel(client, message.job_id)
@@ -126,7 +126,11 @@ class Server:
             info_to_entry(info, is_default=info.name == default) for info in self._models.entries()
         ]
         welcome = protocol.Welcome(
-            engine_version=__version__, device=self._device, models=entries, takes_video=True
+            engine_version=__version__,
+            device=self._device,
+            models=entries,
+            takes_video=True,
+            finds_people=True,
         )
         self._send(client, welcome)
 

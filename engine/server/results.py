@@ -48,6 +48,7 @@ def info_to_entry(info: CheckpointInfo, *, is_default: bool) -> protocol.ModelEn
         size_bytes=info.size_bytes,
         model_hash=info.model_hash,
         default=is_default,
+        refines=info.method == "video_mdm",
         max_seconds=float(info.sampling.get("max_seconds", MAX_SECONDS)),
         num_steps=int(info.sampling.get("num_steps", 0)),
         guidance_scale=float(info.sampling.get("guidance_scale", 0.0)),

@@ -13,8 +13,6 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import zmq
 
@@ -25,12 +23,10 @@ from engine.methods.base import Cancelled, Prompt, Report, RequestError
 from engine.networks.text_encoder import TextEncoderError
 from engine.server.memory import Attempt, attempts, free_memory, is_out_of_memory
 from engine.server.model_store import Models, UnknownModelError
+from engine.server.movie_jobs import MovieJobs
 from engine.server.results import motion_to_result
 from engine.video.frames import VideoError
 from engine.video.keypoints import DetectorError, KeypointFileError
-
-if TYPE_CHECKING:
-    from engine.capture_job import CaptureJob  # what it imports would make the start longer
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +37,7 @@ STOP = [b""]
 PROGRESS_INTERVAL_S = 0.1
 
 Send = Callable[[protocol.Message], None]
-JobRequest = protocol.PromptRequest | protocol.VideoRequest
+JobRequest = protocol.PromptRequest | protocol.VideoRequest | protocol.PeopleRequest
 
 
 class Worker(threading.Thread):
@@ -52,6 +48,7 @@ class Worker(threading.Thread):
         self.cancel = threading.Event()  # set by the I/O thread to stop the current job
         self._context = context
         self._models = models
+        self._movies = MovieJobs(models)
 
     def run(self) -> None:
         """The thread's work. Both addresses are bound by the I/O thread before it starts."""
@@ -70,7 +67,7 @@ class Worker(threading.Thread):
                     answers.send_multipart([MESSAGE, client, *protocol.encode(message)])
 
                 assert isinstance(request, JobRequest)
-                run_job(request, self._models, send, self.cancel.is_set)
+                run_job(request, self._models, send, self.cancel.is_set, movies=self._movies)
                 answers.send_multipart([DONE])
 
 
@@ -79,14 +76,18 @@ def run_job(
     models: Models,
     send: Send,
     is_cancelled: Callable[[], bool],
+    *,
+    movies: MovieJobs | None = None,
 ) -> None:
     """Run one job and send its end, whatever happens."""
     started = time.monotonic()
+    movies = movies or MovieJobs(models)
     try:
-        if isinstance(request, protocol.VideoRequest):
-            end = _capture(request, models, send, is_cancelled)
-        else:
+        if isinstance(request, protocol.PromptRequest):
+            movies.forget()
             end = _generate(request, models, send, is_cancelled)
+        else:
+            end = _run_movie_job(request, movies, send, is_cancelled)
     except Exception as error:  # noqa: BLE001 - whatever a job does, the engine goes on
         end = _failure(request.job_id, error)
     if end is not None:
@@ -167,49 +168,22 @@ def to_generation(request: protocol.PromptRequest) -> GenerationRequest:
     )
 
 
-def to_capture(request: protocol.VideoRequest) -> CaptureJob:
-    """The request in the engine's terms.
-
-    Raises:
-        RequestError: the prompt can't be served.
-    """
-    from engine.capture import CaptureOptions
-    from engine.capture_job import CaptureJob
-
-    return CaptureJob(
-        path=Path(request.path),
-        frames=(request.first_frame, request.num_frames),
-        options=CaptureOptions(
-            person=request.person,
-            fps=request.fps,
-            seed=draw_seed() if request.seed < 0 else request.seed,
-        ),
-        model=request.model,
-        prompt=Prompt(request.prompt) if request.prompt.strip() else None,
-    )
-
-
-def _capture(
-    request: protocol.VideoRequest,
-    models: Models,
+def _run_movie_job(
+    request: protocol.VideoRequest | protocol.PeopleRequest,
+    movies: MovieJobs,
     send: Send,
     is_cancelled: Callable[[], bool],
 ) -> protocol.Message | None:
-    """Send the motions. Return the message that ends the job, None if the last motion has."""
-    from engine.capture_job import run_captures
-
+    """Return the message that ends the job, None if what it was for has."""
     report = _Reporter(request.job_id, send, is_cancelled)
-    found = run_captures(to_capture(request), models, report, count=request.count)
     try:
-        for candidate, (_, made) in enumerate(found):
-            result = motion_to_result(
-                made.motion, job_id=request.job_id, candidate=candidate, count=request.count
-            )
-            send(result)
+        if isinstance(request, protocol.VideoRequest):
+            movies.capture(request, send, report)
+        else:
+            movies.people(request, send, report)
     except Cancelled:
         return protocol.JobCancelled(job_id=request.job_id)
     finally:
-        found.close()
         free_memory()
     return None
 

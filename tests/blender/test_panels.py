@@ -47,6 +47,13 @@ class FakeLayout:
     def separator(self) -> None:
         pass
 
+    def template_icon(self, *, icon_value: int, scale: float) -> None:
+        assert icon_value >= 0  # without a window no icon has a number
+        self.told.append("picture")
+
+    def context_pointer_set(self, name: str, data: Any) -> None:
+        assert isinstance(data, bpy.types.Object)
+
     def prop(
         self,
         data: Any,

@@ -144,7 +144,7 @@ def test_an_unexpected_error_fails_the_job_and_not_the_timer(
     def broken(*args: object, **options: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(action_writer, "write_action", broken)
+    monkeypatch.setattr(action_writer, "key_motion", broken)
     job = press_generate(client, mannequin)
     answer(client, job)
     assert pump.poll() is not None

@@ -17,7 +17,7 @@ from blender_addon.engine_link import session
 from blender_addon.engine_link.jobs import JobState
 from blender_addon.engine_link.process import read_connection
 from blender_addon.engine_link.session import EngineState
-from blender_addon.scene import movie_strips, pump
+from blender_addon.scene import movie_strips, pump, takes
 from blender_addon.ui import sequencer
 from tests.blender.numbered_movie import add_pictures, strips_of, write_movie
 from tests.blender.test_panels import FakeLayout
@@ -28,6 +28,7 @@ pytestmark = [pytest.mark.blender, pytest.mark.usefixtures("addon")]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 180.0
+KNOWS = {"takes_video": True, "finds_people": True}  # of an engine of this release
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def strip(addon: None, movie: Path) -> Any:
 @pytest.fixture
 def client(addon: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeClient]:
     fake = FakeClient()
-    welcome = protocol.Welcome(engine_version="0", device="fake", models=[], takes_video=True)
+    welcome = protocol.Welcome(engine_version="0", device="fake", models=[], **KNOWS)
     monkeypatch.setattr(fake, "welcome", welcome)
     session.reset()
     monkeypatch.setattr(session, "client", fake)
@@ -131,7 +132,9 @@ def test_a_strip_becomes_a_request(
             path=str(movie),
             first_frame=6,
             num_frames=47,
-            fps=24.0,
+            movie_fps=30.0,
+            fps=30.0,  # each frame of the timeline gets a key, and plays 0.8 s of the movie in one
+            length=47,
             person=2,
             seed=5,
         )
@@ -145,14 +148,13 @@ def test_a_motion_from_a_movie_lasts_as_long_as_its_strip(
 ) -> None:
     bpy.ops.motion.capture_strips()
     (job,) = session.jobs
-    # 47 frames at 30 fps are 1.57 s, which are 38 frames of the scene: in the strip they take 47.
-    motion = walk_motion(38, fps=24.0)
+    motion = walk_motion(47, fps=30.0)
     client.inbox.append(protocol.JobResult(**{**vars(motion), "job_id": job.job_id}))
     pump.poll()
     assert job.state is JobState.DONE
-    start, end = mannequin.animation_data.action.frame_range
-    assert start == 15
-    assert end == pytest.approx(15 + 37 / 0.8, abs=0.01)
+    assert tuple(mannequin.animation_data.action.frame_range) == (15, 61)
+    (curve, *_) = takes.curves_of(mannequin.animation_data.action).fcurves
+    assert [point.co.x for point in curve.keyframe_points] == list(range(15, 62))
 
 
 def test_the_target_is_the_chosen_armature(

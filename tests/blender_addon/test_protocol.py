@@ -50,6 +50,42 @@ VIDEO = protocol.VideoRequest(
     job_id="job", path="/films/walk.mp4", first_frame=24, num_frames=90, fps=24.0, person=1
 )
 
+PEOPLE = protocol.PeopleRequest(job_id="job", path="/films/walk.mp4", first_frame=24, num_frames=90)
+
+PERSON = protocol.FoundPerson(
+    first_frame=24,
+    last_frame=90,
+    share=0.98,
+    height=0.4,
+    click_frame=50,
+    click_x=0.25,
+    click_y=0.5,
+)
+
+
+def make_people(num_people: int = 2, **changes: Any) -> protocol.PeopleFound:
+    pictures = np.arange(num_people * 16 * 16 * 3) % 256
+    values: dict[str, Any] = {
+        "job_id": "job",
+        "people": [PERSON] * num_people,
+        "pictures": pictures.astype(np.uint8).reshape(num_people, 16, 16, 3),
+        "warnings": ["the movie breaks off"],
+    }
+    return protocol.PeopleFound(**(values | changes))
+
+
+def make_seen(**changes: Any) -> protocol.JobResult:
+    """A motion that a camera has seen."""
+    values: dict[str, Any] = {
+        "camera": np.tile(np.eye(3, 4, dtype=np.float32), (5, 1, 1)),
+        "focal_length": 1200.0,
+        "principal_point": [640.0, 360.0],
+        "image_size": [1280, 720],
+        "overlay": "/films/walk-overlay.mp4",
+    }
+    return make_result(**(values | changes))
+
+
 EXAMPLES: list[protocol.Message] = [
     protocol.Hello(token="secret", client_name="test"),
     protocol.Welcome(
@@ -58,10 +94,15 @@ EXAMPLES: list[protocol.Message] = [
     protocol.Rejected(code="bad_token", message="no"),
     REQUEST,
     VIDEO,
+    dataclasses.replace(VIDEO, lifter="vtm-free", click_frame=30, click_x=0.1, overlay="/a.mp4"),
+    PEOPLE,
     protocol.CancelJob(job_id="job"),
     protocol.JobQueued(job_id="job", position=2),
     protocol.JobProgress(job_id="job", step=1, num_steps=50),
     make_result(),
+    make_seen(),
+    make_people(),
+    make_people(0),
     protocol.JobFailed(job_id="job", code="internal", message="oh", detail="Traceback"),
     protocol.JobCancelled(job_id="job"),
     protocol.Ping(),
@@ -192,6 +233,12 @@ BAD_FRAMES: dict[str, list[bytes]] = {
         *protocol.encode(make_result())[:-1],
         np.full((5, 4), np.nan, dtype=np.float32).tobytes(),
     ],
+    "a camera of other bytes": [*protocol.encode(make_seen())[:-1], bytes(5 * 2 * 4 * 4)],
+    "a camera without a focal length": edit_body(make_seen(), focal_length=0.0),
+    "a picture of three numbers' size": edit_body(make_seen(), image_size=[1, 2, 3]),
+    "a picture for fewer people": edit_body(make_people(), people=[]),
+    "a click outside": edit_body(VIDEO, click_x=1.5),
+    "a picture too large": edit_body(PEOPLE, picture_side=10_000),
     "a parent that comes later": edit_body(make_result(), parents=[-1, 2, 0]),
     "too few parents": edit_body(make_result(), parents=[-1, 0]),
 }
@@ -227,6 +274,27 @@ def test_an_engine_of_before_takes_no_video() -> None:
     welcome = protocol.decode(edit(EXAMPLES[1], body=body))
     assert isinstance(welcome, protocol.Welcome)
     assert not welcome.takes_video
+
+
+def test_a_result_of_an_engine_of_before_has_no_camera() -> None:
+    header_frame, *arrays = protocol.encode(make_result())
+    header = json.loads(header_frame)
+    kept = [i for i, entry in enumerate(header["arrays"]) if entry["field"] != "camera"]
+    header["arrays"] = [header["arrays"][i] for i in kept]
+    added = ("focal_length", "principal_point", "image_size", "overlay")
+    header["body"] = {name: value for name, value in header["body"].items() if name not in added}
+    result = protocol.decode([json.dumps(header).encode(), *(arrays[i] for i in kept)])
+    assert isinstance(result, protocol.JobResult)
+    assert not result.has_camera
+    assert result.overlay == ""
+
+
+def test_pictures_are_bytes_and_nothing_else_is() -> None:
+    floats = np.zeros((2, 16, 16, 3), dtype=np.float32)
+    with pytest.raises(protocol.ProtocolError, match="need uint8"):
+        make_people(pictures=floats)
+    with pytest.raises(protocol.ProtocolError, match=r"shape \(2, 16, 8, 3\)"):
+        make_people(pictures=np.zeros((2, 16, 8, 3), dtype=np.uint8))
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,7 @@ def test_the_least_of_a_job() -> None:
         (job(export="walk.mp4"), "export is 'walk.mp4', needs a path ending in .bvh, .fbx, .glb"),
         (job(export=""), "export is ''"),
         (job(person="tallest"), "person is 'tallest', needs 'largest' or"),
+        (job(camera="yes"), "camera is 'yes', needs true or false"),
         (job(loop="yes"), "loop is 'yes', needs true or false"),
         (job(model=4), "model is 4, needs the name of a model"),
     ],
