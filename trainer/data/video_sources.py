@@ -2,7 +2,8 @@
 
 Captions come from a table (CSV with a header; the first column that is asked for is `video`):
 
-    video      the file's name, with or without its ending, or its path from the folder named
+    video      the file's name, with or without its ending, its path from the folder named, or its
+               whole path
     caption    what the person does; several rows of one video give several captions
     start end  seconds, where a row is about a part of the video (empty: from the start, to the end)
     split      train, val or test (empty: by the name, as below)
@@ -26,26 +27,37 @@ from pathlib import Path
 
 from trainer.data.corpus import CorpusError
 
-ENDINGS = frozenset(
-    ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .webm .wmv".split()
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+ENDINGS = _words(
+    """
+    .3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .webm .wmv
+    """
 )
 SPLITS = ("train", "val", "test")
 COLUMNS = ("video", "caption", "start", "end", "split")
 _LARGE = 20  # videos from which a tenth is held out
 # words that cameras and programs name files with
-_MEANINGLESS = frozenset(
-    "img vid video mov movie dsc dscf dscn gopr gh gx pxl mvi clip cut take trim untitled output "
-    "export final copy new edit wa whatsapp screen recording rec cam camera cctv test".split()
+_MEANINGLESS = _words(
+    """
+    img vid video mov movie dsc dscf dscn gopr gh gx pxl mvi clip cut take trim untitled
+    output export final copy new edit wa whatsapp screen recording rec cam camera cctv test
+    """
 )
 _PERSON = re.compile(
     r"\b(person|people|someone|somebody|man|woman|boy|girl|child|kid|figure|he|she|they)\b"
 )
-_DOES = frozenset(  # first words that go on after "a person"
-    "walks runs jogs jumps hops skips sits stands turns waves kicks punches throws catches dances "
-    "crouches squats kneels crawls climbs falls lies rolls bends bows lifts carries pushes pulls "
-    "picks puts opens closes steps sneaks marches limps stretches claps points looks reaches "
-    "swings hits plays swims rides rows drinks eats stumbles spins moves leans gets goes comes "
-    "raises lowers".split()
+_DOES = _words(
+    """
+    walks runs jogs jumps hops skips sits stands turns waves kicks punches throws catches
+    dances crouches squats kneels crawls climbs falls lies rolls bends bows lifts carries
+    pushes pulls picks puts opens closes steps sneaks marches limps stretches claps points
+    looks reaches swings hits plays swims rides rows drinks eats stumbles spins moves leans
+    gets goes comes raises lowers
+    """
 )
 
 
@@ -234,12 +246,13 @@ def _captions_beside(path: Path) -> tuple[str, ...]:
 
 
 def _names_of(sources: Sequence[VideoSource]) -> dict[str, VideoSource]:
-    """By path from the folder, by file name, by both without their ending; no name of several."""
+    """By path, path from the folder, file name, both without their ending; no name of several."""
     found: dict[str, set[str]] = defaultdict(set)
     by_id = {source.video_id: source for source in sources}
     for source in sources:
         name = Path(source.name)
-        for text in (source.name, name.name, name.with_suffix("").as_posix(), name.stem):
+        texts = (source.name, name.name, name.with_suffix("").as_posix(), name.stem)
+        for text in (source.path.as_posix(), *texts):
             found[text].add(source.video_id)
     return {text: by_id[ids.pop()] for text, ids in found.items() if len(ids) == 1}
 

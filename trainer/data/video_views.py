@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -191,8 +192,8 @@ class _Seen:
                 continue
             count = -(-(stop - first) // settings.most_frames)
             edges = np.linspace(first, stop, count + 1).round().astype(int)
-            for start, end in zip(edges[:-1], edges[1:], strict=True):
-                yield self._clip(int(start), int(end))
+            for start, end in pairwise(edges.tolist()):
+                yield self._clip(start, end)
 
     def _is_seen(self) -> NDArray[np.bool_]:
         sure: NDArray[np.bool_] = self.keypoints[..., 2] > _SEEN_CONFIDENCE
