@@ -44,7 +44,7 @@ NOTE = (
     "folder's own other clips in the place of samples. Old prompts are captions that the models "
     "know from before, one motion each: what has been forgotten shows there."
 )
-NUM_OLD = 64
+NUM_OLD = 48
 
 
 def is_taught(folders: Sequence[Path]) -> bool:
