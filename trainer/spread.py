@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ _THREADS: dict[str, str] = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
 )
 _END_WAIT_S = 2.0
+_REACH_WAIT_S = 10.0
 _PENDING = 2  # tasks in the hands of a cluster for each of its cores
 
 
@@ -189,6 +191,7 @@ def _joined(address: str) -> Any:
         import ray  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise SpreadError("--ray needs the package ray: pip install 'marey[ray]'") from None
+    _check_reached(address)
     environment = {**_THREADS, "PYTHONPATH": str(PROJECT)}
     try:
         ray.init(
@@ -200,6 +203,17 @@ def _joined(address: str) -> Any:
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         raise SpreadError(f"There is no Ray cluster at {address}: {one_line(error)}") from error
     return ray
+
+
+def _check_reached(address: str) -> None:
+    """Ray itself tries for many minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return  # auto, or a name that Ray knows
+    try:
+        socket.create_connection((host, int(port)), timeout=_REACH_WAIT_S).close()
+    except (OSError, OverflowError) as error:
+        raise SpreadError(f"There is no Ray cluster at {address}: {one_line(error)}") from error
 
 
 def _probe(ray: Any) -> None:

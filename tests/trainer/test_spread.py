@@ -58,6 +58,8 @@ def test_ray_that_is_missing_or_not_there_gives_a_line() -> None:
 @contextmanager
 def two_nodes() -> Iterator[str]:
     """A cluster of two nodes on this computer, with a core each."""
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "240")  # on a busy computer
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     cluster_utils = pytest.importorskip(
         "ray.cluster_utils", reason="the package ray isn't installed: pip install 'marey[ray]'"
     )
