@@ -38,6 +38,7 @@ from .ui import (
     take_operators,
     target_operators,
     target_properties,
+    teach,
 )
 
 SHUTDOWN_WAIT_S = 1.0  # for the engine to end by itself when the add-on does
@@ -121,6 +122,12 @@ CLASSES: tuple[type, ...] = (
     sequencer.MOTION_PT_sequencer_capture,
     panels_capture.MOTION_PT_sequencer_result,
     sequencer.MOTION_PT_sequencer_jobs,
+    teach.MOTION_PG_teach,
+    teach.MOTION_OT_teach_strips,
+    teach.MOTION_OT_resume_lesson,
+    teach.MOTION_OT_cancel_lesson,
+    teach.MOTION_OT_remove_lesson,
+    teach.MOTION_PT_teach,
 )
 
 
@@ -142,6 +149,7 @@ def register() -> None:
     bpy.types.Scene.motion_capture = bpy.props.PointerProperty(
         type=capture_properties.MOTION_PG_capture
     )
+    teach.register_properties()
     saved_mappings.refresh()
     bpy.types.VIEW3D_MT_armature_add.append(_draw_add_menu)
     bpy.app.handlers.load_pre.append(_before_load)
@@ -158,6 +166,7 @@ def unregister() -> None:
     pump.stop()
     target.stop()
     sequencer.stop()
+    teach.stop()
     set_up_operators.stop()
     session.reset(wait_s=SHUTDOWN_WAIT_S)
     cli.unregister()
@@ -167,6 +176,7 @@ def unregister() -> None:
     bpy.types.VIEW3D_MT_armature_add.remove(_draw_add_menu)
     del bpy.types.Object.motion_target_own
     del bpy.types.Object.motion_target
+    teach.unregister_properties()
     del bpy.types.Scene.motion_capture
     del bpy.types.Scene.motion_retarget
     del bpy.types.Scene.motion

@@ -1,4 +1,4 @@
-"""python -m trainer: prepare | train | evaluate | evaluator | presets."""
+"""python -m trainer: prepare | train | teach | evaluate | evaluator | presets."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 VERBS = {
     "prepare": "make training data",
     "train": "train a preset on corpora",
+    "teach": "teach a model what your own captioned videos show",
     "evaluate": "measure a checkpoint over a split",
     "evaluator": "train the text-motion evaluator that evaluation needs",
     "presets": "list the presets",

@@ -13,6 +13,7 @@ from trainer.loop import LoopSettings
 from trainer.methods.crossdiff import CrossDiffTraining
 from trainer.methods.hmmr import HmmrTraining
 from trainer.methods.mdm import MdmTraining
+from trainer.methods.teach import TeachTraining
 from trainer.methods.video_mdm import VideoMdmTraining
 from trainer.methods.vtm import VtmTraining
 
@@ -105,6 +106,23 @@ PRESETS: dict[str, Preset] = {
         training=field_presets.nba(),
         data="MAS NBA, with teacher motions",
         purpose="the published settings without captions, as above",
+    ),
+    "video-mdm-teach": Preset(
+        training=TeachTraining(
+            loop=LoopSettings(
+                num_steps=400,
+                warmup_steps=20,
+                decay_fraction=0.5,
+                ema_decay=0.99,
+                validate_every=50,
+                save_every=50,
+                log_every=10,
+            ),
+            learning_rate=5e-5,
+            batch_size=8,
+        ),
+        data="your own videos, with teacher motions",
+        purpose="fine-tuning of the model that ships (or --init another) on a dozen videos",
     ),
     "video-mdm-smoke": Preset(
         training=VideoMdmTraining(

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -33,9 +34,6 @@ class RunReport:
         What a killed run told of steps after its last save is taken back: they come again. One
         that is silent, of a process that isn't the first, tells nothing.
         """
-        # TensorBoard's import takes a second, and only training needs it
-        from torch.utils.tensorboard import SummaryWriter
-
         last_step = steps_before + first_step
         self._outputs = ExitStack()
         if is_silent:
@@ -43,9 +41,7 @@ class RunReport:
         elif last_step:
             _take_back(folder / "stats.jsonl", last_step)
         self._stats = self._outputs.enter_context((folder / "stats.jsonl").open("a"))
-        self._tensorboard = self._outputs.enter_context(
-            SummaryWriter(str(folder / "tensorboard"), purge_step=last_step)
-        )
+        self._tensorboard = self._curves(folder / "tensorboard", last_step)
         self._is_silent = is_silent
         self._console = Console(stderr=True)
         self._num_steps = num_steps
@@ -87,8 +83,19 @@ class RunReport:
         row = {"step": step, **{name: round(float(v), 6) for name, v in values.items()}}
         self._stats.write(json.dumps(row) + "\n")
         self._stats.flush()
-        for name, value in values.items():
-            self._tensorboard.add_scalar(name, float(value), step)
+        curves = self._tensorboard
+        if curves is not None:
+            for name, value in values.items():
+                curves.add_scalar(name, float(value), step)
+
+    def _curves(self, folder: Path, last_step: int) -> Any:
+        """TensorBoard's writer; None where it isn't installed, as in the engine's environment."""
+        try:
+            # the import takes a second, and only training needs it
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            return None
+        return self._outputs.enter_context(SummaryWriter(str(folder), purge_step=last_step))
 
 
 def _take_back(path: Path, last_step: int) -> None:

@@ -13,8 +13,6 @@ from __future__ import annotations
 import contextlib
 import enum
 import json
-import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -25,11 +23,9 @@ from typing import Any, cast
 
 from . import engine_packages as packages
 from . import make_environment
-from .process import clean_environment, hidden_window
+from .process import clean_environment, end_tree, hidden_window
 from .python_search import MachineSearch, nvidia_command, python_candidates
 from .set_up_plan import SetUpPlan, SetUpProblem, Wishes, make_plan
-
-END_WAIT_S = 2.0
 
 
 class SetUpPhase(enum.Enum):
@@ -136,7 +132,7 @@ class EngineSetUp:
             self._search.close()
             self._search = None
         if self._process is not None:
-            _end_tree(self._process)
+            end_tree(self._process)
             self._process = None
         if self._scratch is not None:
             with contextlib.suppress(OSError):
@@ -233,21 +229,3 @@ def _to_make(plan: SetUpPlan) -> make_environment.Plan:
         detector=packages.DETECTOR,
         detector_files=packages.DETECTOR_FILES,
     )
-
-
-def _end_tree(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started."""
-    if process.poll() is not None:
-        return
-    if sys.platform == "win32":
-        subprocess.run(
-            ["taskkill", "/F", "/T", "/PID", str(process.pid)],
-            capture_output=True,
-            check=False,
-            creationflags=hidden_window(),
-        )
-    else:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(END_WAIT_S)

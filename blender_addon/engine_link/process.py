@@ -6,8 +6,10 @@ engine watches this process too, and ends when it is gone.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -22,6 +24,7 @@ LOG_TAIL_BYTES = 8192
 KEPT_LOGS = 5
 KILL_WAIT_S = 0.01
 _SIGKILL = 9  # by its number: Windows has none; the system sends it to the largest process
+END_WAIT_S = 2.0
 
 # What Blender's or a virtual environment's own Python may have set would mislead another one.
 FOREIGN_VARIABLES = (
@@ -198,6 +201,24 @@ def clean_environment() -> dict[str, str]:
     environment = {k: v for k, v in os.environ.items() if k not in FOREIGN_VARIABLES}
     environment["PYTHONUTF8"] = "1"
     return environment
+
+
+def end_tree(process: subprocess.Popen[bytes]) -> None:
+    """End a process that leads a session of its own, and all that it started."""
+    if process.poll() is not None:
+        return
+    if sys.platform == "win32":
+        subprocess.run(
+            ["taskkill", "/F", "/T", "/PID", str(process.pid)],
+            capture_output=True,
+            check=False,
+            creationflags=hidden_window(),
+        )
+    else:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(END_WAIT_S)
 
 
 def hidden_window() -> int:

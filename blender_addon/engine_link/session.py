@@ -24,6 +24,7 @@ from .jobs import JobTable
 from .people import FoundPeople
 from .process import EngineCommand, EngineConnection, EngineProcess
 from .prompt_history import PromptHistory
+from .teaching import Teaching
 
 STOP_GRACE_S = 5.0  # for the engine to end by itself, before it is killed
 
@@ -47,6 +48,7 @@ jobs: JobTable = JobTable()
 people: dict[str, FoundPeople] = {}  # who was found, by the strip's name
 prompt_history: PromptHistory | None = None  # None: not read yet
 set_up: EngineSetUp = EngineSetUp()  # of the engine's environment
+teaching: Teaching = Teaching()  # of a model, by strips
 engine_view: EngineView | None = None  # what the preferences show; None: look again
 engine_check: EngineCheck | None = None  # of an interpreter that the artist has chosen
 _stop_deadline: float = 0.0
@@ -131,6 +133,7 @@ def reset(*, wait_s: float = 0.0) -> None:
     global jobs, engine_check, engine_view, prompt_history
     prompt_history = None
     set_up.cancel()
+    teaching.close()
     if engine_check is not None:
         engine_check.close()
         engine_check = None

@@ -23,6 +23,7 @@ from engine.methods.base import Method
 from engine.networks.text_encoder import TextEncoderError
 from trainer.commands.compared import load_compared
 from trainer.commands.evaluate_lifters import is_lifter, run_lifters
+from trainer.commands.evaluate_style import is_taught, run_style
 from trainer.data.corpus import Clip, CorpusError, load_corpus
 from trainer.evaluation.drawing import Strip, draw_sheet
 from trainer.evaluation.evaluate import (
@@ -91,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
         _check(args)
         if args.lifting or is_lifter(args.checkpoint):
             return run_lifters(args, _paths(args), _progress)
+        if is_taught(args.data):
+            return run_style(args, _paths(args), _progress)
         evaluator, info = load_evaluator(args.evaluator)
         clips = _thin_out(load_corpus(args.data, args.split), args.limit)
         methods = load_compared(_paths(args), _device(args.device))

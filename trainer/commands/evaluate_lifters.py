@@ -119,7 +119,12 @@ def run_lifters(args: argparse.Namespace, paths: Sequence[Path], progress: Progr
 
 
 def show(
-    columns: dict[str, Figures], rows: Sequence[tuple[str, str]], title: str, console: Console
+    columns: dict[str, Figures],
+    rows: Sequence[tuple[str, str]],
+    title: str,
+    console: Console,
+    *,
+    digits: int = 1,
 ) -> None:
     """Print the figures, a column each."""
     table = Table(title=f"{title}, 95 % intervals")
@@ -127,7 +132,7 @@ def show(
     for name in columns:
         table.add_column(name, justify="right")
     for key, label in rows:
-        table.add_row(label, *(_cell(figures.get(key)) for figures in columns.values()))
+        table.add_row(label, *(_cell(figures.get(key), digits) for figures in columns.values()))
     console.print(table)
 
 
@@ -167,9 +172,10 @@ def _forecasts(methods: Sequence[Method], drawn: _Drawn) -> dict[str, Figures]:
     return columns
 
 
-def _cell(figure: Estimate | None) -> str:
+def _cell(figure: Estimate | None, digits: int) -> str:
     if figure is None:
         return ""
     if figure.half_width == 0:
-        return f"{figure.value:.1f}" if figure.value < 100 else f"{figure.value:,.0f}"
-    return f"{figure.value:.1f} ± {figure.half_width:.1f}"
+        return f"{figure.value:.{digits}f}" if figure.value < 100 else f"{figure.value:,.0f}"
+    digits = digits if figure.value < 10 else 1
+    return f"{figure.value:.{digits}f} ± {figure.half_width:.{digits}f}"

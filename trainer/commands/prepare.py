@@ -7,6 +7,7 @@ import importlib
 
 KINDS = {
     "motion": "motion data in a field's layout, as a corpus on the built-in skeleton",
+    "video": "2D keypoint clips of videos, with captions",
     "views": "2D keypoint clips of a corpus seen by virtual cameras",
     "teacher": "motions lifted from keypoint clips, to learn from 2D with",
     "shards": "corpora in pieces, for those that are larger than memory",

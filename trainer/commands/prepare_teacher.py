@@ -14,6 +14,7 @@ import torch
 
 from engine.checkpoint import CheckpointError
 from engine.methods import load_method
+from trainer.data.clip import READ_ERRORS
 from trainer.data.corpus import CorpusError, load_corpus
 from trainer.data.teacher_corpus import CLIPS, PARTS, pack, read_part, write_part
 from trainer.data.teacher_motions import Lifters, TeacherError, lift_view
@@ -26,6 +27,7 @@ EPILOG = (
     "--out teacher/free"
 )
 TEACHERS = Path(__file__).resolve().parents[1] / "teachers"
+LIFTER = Path(__file__).resolve().parents[2] / "engine" / "models" / "hmmr-free.safetensors"
 SPLITS = ("train", "val", "test")
 _LINE_EVERY_S = 5.0
 
@@ -33,13 +35,15 @@ _LINE_EVERY_S = 5.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.epilog = EPILOG
-    parser.add_argument("views", type=Path, help="a corpus of keypoint clips (prepare views)")
+    parser.add_argument(
+        "views", type=Path, help="a corpus of keypoint clips (prepare views, video)"
+    )
     parser.add_argument(
         "--model",
         type=Path,
         nargs="+",
-        default=sorted(TEACHERS.glob("*.safetensors")),
-        help="lifters (default: the two that ship, each of one half of the free performers)",
+        help="lifters (default: of videos hmmr-free, else the two that ship as teachers, each of "
+        "one half of the free performers)",
     )
     parser.add_argument(
         "--learned",
@@ -94,7 +98,8 @@ def _splits(args: argparse.Namespace) -> dict[str, list[str]]:
 
 
 def _lifters(args: argparse.Namespace) -> Lifters:
-    models = [load_method(path, torch.device("cpu")) for path in args.model]
+    files = args.model or _default_lifters(args.views)
+    models = [load_method(path, torch.device("cpu")) for path in files]
     for model in models:
         if "video" not in model.accepts:
             raise ValueError(f"The model {model.info.name} lifts no video")
@@ -106,6 +111,20 @@ def _lifters(args: argparse.Namespace) -> Lifters:
             "with --learned, so that it lifts the others only"
         )
     return Lifters.of(models, learned)
+
+
+def _default_lifters(views: Path) -> list[Path]:
+    """People of videos were learned from by nobody: the best lifter does for them.
+
+    Raises:
+        CorpusError: the index can't be read.
+    """
+    try:
+        rows = [json.loads(line) for line in (views / "index.jsonl").read_text().splitlines()]
+        is_video = all(row.get("source") == "video" for row in rows)
+    except READ_ERRORS as error:
+        raise CorpusError(f"{views / 'index.jsonl'} can't be read: {error}") from error
+    return [LIFTER] if is_video else sorted(TEACHERS.glob("*.safetensors"))
 
 
 def _lift_all(

@@ -6,7 +6,10 @@ import argparse
 import logging
 import os
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,8 +19,10 @@ from trainer.data.corpus import CorpusError
 from trainer.fine_tuning import start_from
 from trainer.loop import train_stages
 from trainer.methods import TRAINERS
+from trainer.methods.teach import TeachTraining
 from trainer.presets import PRESETS
 from trainer.shares import ShareError
+from trainer.stages import Stage
 from trainer.team import Team, joined, local_size
 
 EPILOG = (
@@ -60,7 +65,7 @@ def _run(args: argparse.Namespace, team: Team) -> int:
     try:
         if args.preset not in PRESETS:
             raise ConfigError(f"There is no preset {args.preset!r}: {', '.join(PRESETS)}")
-        training = apply_overrides(PRESETS[args.preset].training, args.overrides)
+        training = _resolved(args)
         resolved = to_json(training)
         if args.dry_run:
             print(resolved)
@@ -69,8 +74,7 @@ def _run(args: argparse.Namespace, team: Team) -> int:
         args.out.mkdir(parents=True, exist_ok=True)
         with team.one_after_another():
             stages = TRAINERS[training.method](training, args.data, args.out)
-        if args.init is not None and not args.resume:
-            start_from(stages, args.init)
+        _start(args, training, stages)
     except (ConfigError, CorpusError, TextEncoderError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -93,6 +97,20 @@ def _run(args: argparse.Namespace, team: Team) -> int:
     if (args.out / "best.safetensors").is_file():
         print(f"Wrote {args.out / 'best.safetensors'}")
     return 0
+
+
+def _resolved(args: argparse.Namespace) -> Any:
+    """The preset's settings with those of the command line."""
+    training = apply_overrides(PRESETS[args.preset].training, args.overrides)
+    if isinstance(training, TeachTraining):
+        return replace(training, base=str(args.init or training.base_file))
+    return training
+
+
+def _start(args: argparse.Namespace, training: Any, stages: Sequence[Stage]) -> None:
+    """Weights of --init; teaching has taken them, and the statistics, already."""
+    if args.init is not None and not args.resume and not isinstance(training, TeachTraining):
+        start_from(stages, args.init)
 
 
 def _available_cores() -> int:

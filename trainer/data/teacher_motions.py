@@ -8,7 +8,7 @@ performer. Shape letters: T frames.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,6 +17,8 @@ from engine.methods.base import Method, SampleOptions, VideoClip
 from engine.motion import rotations as rot
 from engine.motion import skeleton as sk
 from engine.motion.camera import units_to_pixels
+from engine.motion.floor import at_standing_height, level, standing
+from engine.motion.foot_lock import place_on_floor
 from engine.motion.keypoint_layout import OBSERVED_JOINTS, keypoints_of_pose
 from engine.motion.kinematics import local_to_global
 from engine.motion.lifting import Observation, observe
@@ -31,6 +33,7 @@ from trainer.data.views_corpus import View
 
 _PIXELS = 1920  # of the longer side; only what an interface in pixels asks for
 _LEAST_SEEN = 6  # keypoints of a frame in which a person counts as seen
+_MOST_OVER_FLOOR = 0.3  # metres that the lowest joint of most frames may be, of a lifted video
 _TOLD_BY_LIFT = 0.5  # of the confidence of hips and shoulders that trunk joints have
 # Share of the shoulders' correction, as in engine.motion.ray_refinement: the rest is the hips'.
 _TRUNK = {
@@ -91,6 +94,15 @@ def lift_view(view: View, lifters: Lifters) -> TeacherClip:
     motion = model.run(clip, options, lambda step, of: None)
     if not bool(motion.joints().isfinite().all()) or motion.camera is None:
         raise TeacherError("the lifter made no motion of it")
+    is_given = view.row.get("camera", "given") == "given"
+    if not is_given:  # a video: nobody has said where up is
+        motion = _on_floor(motion)
+        assert motion.camera is not None
+        height = float(motion.joints()[..., 1].amin(-1).median())
+        if height > _MOST_OVER_FLOOR:
+            raise TeacherError(
+                f"its lift floats: the feet are {height:.1f} m over the floor in most frames"
+            )
     plane_points, confidence = joint_keypoints(motion, observation)
     joints = motion.joints().float()
     teacher, rotation, translation = _from_origin(joints)
@@ -103,7 +115,6 @@ def lift_view(view: View, lifters: Lifters) -> TeacherClip:
         in_camera = motion.camera.to_camera(joints) - camera.translation[:, None]
         truth, (_, turn, shift) = None, _from_origin(in_camera @ camera.rotation)
     given = camera.in_moved_world(turn, shift)
-    is_given = view.row.get("camera", "given") == "given"
     return TeacherClip(
         clip_id=view.view_id,
         captions=view.captions,
@@ -145,6 +156,17 @@ def joint_keypoints(motion: Motion, observation: Observation) -> tuple[Tensor, T
     return torch.where(is_seen, points, torch.zeros_like(points)), confidence
 
 
+def _on_floor(motion: Motion) -> Motion:
+    """The motion, and its camera, in a world whose floor is where the feet stand."""
+    upright = level(motion)
+    upright = replace(upright, contacts=standing(upright))
+    assert upright.camera is not None
+    has_stands = bool((upright.contacts > 0.5).any())
+    placed = at_standing_height(upright) if has_stands else place_on_floor(upright)
+    shift = placed.root_translation[0] - upright.root_translation[0]
+    return replace(placed, camera=upright.camera.in_moved_world(torch.eye(3).to(shift), shift))
+
+
 def _check(view: View) -> None:
     keypoints = view.keypoints
     if not bool(keypoints.isfinite().all()):
@@ -159,12 +181,14 @@ def _video_clip(view: View) -> VideoClip:
     size = (round(float(extent[0]) * _PIXELS), round(float(extent[1]) * _PIXELS))
     pixels = units_to_pixels(view.keypoints[..., :2], size)
     rotation = view.camera.rotation
+    is_focal_told = view.row.get("focal_length") != "assumed"
+    focal = float(view.camera.focal_length[0]) * max(size) / 2
     return VideoClip(
         keypoints=torch.cat((pixels, view.keypoints[..., 2:]), dim=-1),
         fps=view.fps,
         image_size=size,
         layout="smpl_22",
-        focal_length=float(view.camera.focal_length[0]) * max(size) / 2,
+        focal_length=focal if is_focal_told else None,
         camera_rotations=rotation @ rotation[:1].mT,
     )
 

@@ -90,8 +90,8 @@ def write_views(
                 names.append(view_id)
                 rows.append(json.dumps(_row(view_id, split, clip)))
                 report()
-        _write_text(folder / f"{split}.txt", "\n".join(names) + "\n")
-    _write_text(folder / "index.jsonl", "\n".join(rows) + "\n")
+        write_text(folder / f"{split}.txt", "\n".join(names) + "\n")
+    write_text(folder / "index.jsonl", "\n".join(rows) + "\n")
     return len(rows)
 
 
@@ -116,13 +116,13 @@ def copy_views(
             }
             if view.joints is not None:
                 arrays["joints"] = view.joints
-            _save_view(folder / "views" / f"{view.view_id}.npz", arrays)
+            save_view(folder / "views" / f"{view.view_id}.npz", arrays)
             names.append(view.view_id)
             row = {**view.row, "id": view.view_id, "split": split, "captions": list(view.captions)}
             rows.append(json.dumps(row))
             report()
-        _write_text(folder / f"{split}.txt", "".join(f"{name}\n" for name in names))
-    _write_text(folder / "index.jsonl", "".join(f"{row}\n" for row in rows))
+        write_text(folder / f"{split}.txt", "".join(f"{name}\n" for name in names))
+    write_text(folder / "index.jsonl", "".join(f"{row}\n" for row in rows))
     return len(rows)
 
 
@@ -189,10 +189,11 @@ def _write_view(path: Path, seen: Seen, joints: Tensor | None) -> None:
     }
     if joints is not None:
         arrays["joints"] = joints
-    _save_view(path, arrays)
+    save_view(path, arrays)
 
 
-def _save_view(path: Path, arrays: Mapping[str, Tensor]) -> None:
+def save_view(path: Path, arrays: Mapping[str, Tensor]) -> None:
+    """Write one clip, under a temporary name until it is whole."""
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as stream:
         named: dict[str, Any] = {n: a.float().numpy() for n, a in arrays.items()}
@@ -225,7 +226,8 @@ def _read_view(path: Path, row: dict[str, Any]) -> View:
     )
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a file of lines, under a temporary name until it is whole."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text)
     partial.replace(path)

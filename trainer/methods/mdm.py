@@ -298,12 +298,18 @@ class MdmSaver:
         run: Path,
         *,
         supervision: str = "3d",
+        earlier: tuple[Sequence[str], Tensor] | None = None,
     ) -> None:
+        """The run's settings and data; `earlier`: captions, with their sentence vectors, that the
+        weights it starts from have learned."""
         self._training, self._supervision = training, supervision
         self._statistics = statistics
         self._model = model
         texts, self._captions = known
         self._sentences = texts.sentences[[texts.row[caption] for caption in self._captions]]
+        if earlier is not None:
+            self._captions = [*earlier[0], *self._captions]
+            self._sentences = torch.cat((earlier[1].to(self._sentences), self._sentences))
         self._datasets = [folder.name for folder in folders]
         self._run = run
 

@@ -113,11 +113,11 @@ def stages(training: VideoMdmTraining, folders: Sequence[Path], run: Path) -> li
     torch.manual_seed(training.loop.seed)
     generator = random.Random(training.loop.seed)
     clips = load_teacher_clips(folders, "train")
-    features = [encode_motion(_taught(clip, training)) for clip in clips]
+    features = [encode_motion(taught(clip, training)) for clip in clips]
     statistics = measure_statistics(features, ROOT_LOCAL)
-    data = _Data(clips, features, statistics, training, generator)
+    data = VideoData(clips, features, statistics, training, generator)
     held_out = load_teacher_clips(folders, "val")
-    validation = _validation_batches(held_out, statistics, training)
+    validation = validation_batches(held_out, statistics, training)
     model = Denoiser(training.model.denoiser).to(training_device())
     objective = objective_of(training, model, statistics)
     player = Player(
@@ -149,7 +149,7 @@ def objective_of(
     return VideoMdmObjective(model, statistics, training)
 
 
-def _taught(clip: TeacherClip, training: VideoMdmTraining) -> Tensor:
+def taught(clip: TeacherClip, training: VideoMdmTraining) -> Tensor:
     """The joints (T, 22, 3) that are noised."""
     if training.teacher == "lifted":
         return clip.teacher
@@ -158,7 +158,7 @@ def _taught(clip: TeacherClip, training: VideoMdmTraining) -> Tensor:
     return clip.truth
 
 
-class _Data:
+class VideoData:
     """The training clips as examples, with their sights and texts."""
 
     def __init__(
@@ -169,7 +169,7 @@ class _Data:
         training: VideoMdmTraining,
         generator: random.Random,
     ) -> None:
-        self.clips = [as_clip(clip, _taught(clip, training)) for clip in clips]
+        self.clips = [as_clip(clip, taught(clip, training)) for clip in clips]
         normalised = [statistics.normalise(encoded) for encoded in features]
         examples, self.texts = make_examples(self.clips, normalised, training, generator)
         self.sampler = VideoSampler(
@@ -183,13 +183,13 @@ class _Data:
         )
 
 
-def _validation_batches(
+def validation_batches(
     clips: Sequence[TeacherClip], statistics: Statistics, training: VideoMdmTraining
 ) -> list[VideoBatch]:
     """All held-out clips with their first caption, in batches of like length."""
     ordered = sorted(clips, key=lambda clip: len(clip.teacher))
     texts = TextStore([clip.captions[0] for clip in ordered])
-    features = [statistics.normalise(encode_motion(_taught(clip, training))) for clip in ordered]
+    features = [statistics.normalise(encode_motion(taught(clip, training))) for clip in ordered]
     examples = [Example(features=encoded, captions=(), weight=1.0) for encoded in features]
     sampler = VideoSampler(
         examples,
