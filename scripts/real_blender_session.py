@@ -26,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,7 @@ def _run_session(
 
 
 @contextlib.contextmanager
-def _engine(words: dict[str, Any]) -> Iterator[None]:
+def _engine(words: dict[str, Any]) -> Generator[None]:
     """An engine for a session that connects to one; for the others nothing."""
     file = words.get("connection_file")
     if file is None:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from engine.motion.ray_projection import Sight, encode_frames, onto_rays, start_shift
+from engine.motion.ray_path import follow_rays
+from engine.motion.ray_projection import Sight, encode_frames, onto_rays
 from engine.motion.representation import Representation
 
 Denoise = Callable[[Tensor, float], Tensor]
@@ -40,9 +41,9 @@ def ray_guided(
 ) -> Denoise:
     """A denoiser whose x0 (B, T, F) is moved onto the rays along which the person was seen.
 
-    The motion is placed by its best shift along the floor, its joints go towards their rays by
-    their confidence times the share, and what results is written as features with the heading and
-    the contacts that the prediction had.
+    The motion is placed and turned as its rays ask, its joints go towards their rays by their
+    confidence times the share, and what results is written as features with the contacts that the
+    prediction had.
 
     Args:
         denoise: of normalised features.
@@ -59,9 +60,9 @@ def ray_guided(
     def guided(x_t: Tensor, timestep: float) -> Tensor:
         x0 = denoise(x_t, timestep)
         decoded = representation.decode(x0 * deviation + mean)
-        placed = decoded.joints + start_shift(decoded.joints, sight)[..., None, None, :]
+        placed, turns = follow_rays(decoded.joints, sight)
         moved = encode_frames(
-            representation, onto_rays(placed, sight, share=share), decoded.heading
+            representation, onto_rays(placed, sight, share=share), decoded.heading + turns
         )
         found = (moved - mean) / deviation
         found[..., contacts] = x0[..., contacts]

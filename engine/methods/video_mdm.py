@@ -22,12 +22,12 @@ from engine.methods.prompted import MIN_FRAMES, Script
 from engine.motion import rotations as rot
 from engine.motion.motion import Motion
 from engine.motion.pose_solve import solve_local_rotations
+from engine.motion.ray_path import follow_rays
 from engine.motion.ray_projection import (
     Sight,
     canonical_turn,
     encode_frames,
     onto_rays,
-    start_shift,
 )
 from engine.motion.representation import ROOT_LOCAL, estimate_heading
 from engine.networks.text_encoder import WIDTH, TextFeatures, encode_text
@@ -116,8 +116,8 @@ class VideoMdm(Mdm):
             times = [options.start * (1 - k / max(1, last)) for k in range(options.num_steps)]
             x0 = denoise_along(guided, x_t, self._schedule, times, report)
             decoded = ROOT_LOCAL.decode(x0 * self._std + self._mean).joints
-            shifted = decoded + start_shift(decoded, near)[..., None, None, :]
-            found = onto_rays(shifted, near, share=options.share)[0].cpu()
+            followed, _ = follow_rays(decoded, near)
+            found = onto_rays(followed, near, share=options.share)[0].cpu()
             return ((found - translation) @ rotation)[:num_frames]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from engine.diffusion.guidance import ray_guided
+from engine.motion.ray_path import follow_rays
 from engine.motion.ray_projection import (
     Sight,
     canonical_turn,
@@ -85,7 +86,7 @@ def test_a_guided_denoiser_gives_what_was_seen() -> None:
     wrong = truth + 0.05 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))
     guided = ray_guided(lambda x, t: wrong, sight, ROOT_LOCAL, statistics)(truth, 3.0)
     decoded = ROOT_LOCAL.decode(guided).joints
-    seen, _ = sight.camera.project(decoded + start_shift(decoded, sight)[..., None, None, :])
+    seen, _ = sight.camera.project(follow_rays(decoded, sight)[0])
     before, _ = sight.camera.project(ROOT_LOCAL.decode(wrong).joints)
     error = (seen - sight.plane_points).norm(dim=-1).mean()
     assert error < 0.1 * (before - sight.plane_points).norm(dim=-1).mean()
