@@ -14,6 +14,7 @@ import blender_addon
 from blender_addon.protocol import JobResult
 from tests.blender_addon.rig import figures
 
+IMPORTERS = ("test_real_rigs.py", "test_recognise.py", "test_motion_export.py")
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -68,4 +69,4 @@ def real_walk(
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files of rigs first: bpy 4.2's glTF importer crashes in a process that has drawn panels."""
-    items.sort(key=lambda item: item.path.name != "test_real_rigs.py")
+    items.sort(key=lambda item: item.path.name not in IMPORTERS)
