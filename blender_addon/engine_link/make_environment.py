@@ -23,7 +23,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TextIO
@@ -189,8 +189,9 @@ class Pip:
         self._is_local = plan.packages_folder is not None
         self._words = ["--disable-pip-version-check", "--no-input"]
         if plan.packages_folder is not None:
-            # Isolated: no setting of this user may name an address.
+            # Isolated: no setting of this user may name an address, nor one of this computer.
             self._words += ["--isolated", "--no-index", "--find-links", plan.packages_folder]
+        self._surroundings = {"PIP_CONFIG_FILE": os.devnull} if self._is_local else {}
         self._progress = "raw" if self._version() >= RAW_PROGRESS_PIP else "off"
 
     def run(self, verb: str, *words: str, is_pinned: bool = False) -> None:
@@ -216,7 +217,7 @@ class Pip:
                 done, total = (int(share[1]), int(share[2])) if share else (0, 0)
                 self._status.write(text=text, share=done / total if total else None)
 
-        run(command, self._log, "pip could not install", read)
+        run(command, self._log, "pip could not install", read, self._surroundings)
         self._log.write(f"[{time.monotonic() - began:.1f} s]\n")
 
     def _version(self) -> tuple[int, ...]:
@@ -288,9 +289,15 @@ def write_stamp(folder: Path, stamp: dict[str, Any]) -> None:
 
 
 def run(
-    command: list[str], log: TextIO, what: str, read: Callable[[str], object] = lambda line: None
+    command: list[str],
+    log: TextIO,
+    what: str,
+    read: Callable[[str], object] = lambda line: None,
+    surroundings: Mapping[str, str] | None = None,
 ) -> None:
     """Run a command with every line in the log and given to read.
+
+    `surroundings` are added to the environment's variables.
 
     Raises:
         SetUpError: it failed; the message ends with its last error.
@@ -307,6 +314,7 @@ def run(
         text=True,
         encoding="utf-8",
         errors="replace",
+        env={**os.environ, **(surroundings or {})},
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
