@@ -16,11 +16,16 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import environment
 import environment_contents as contents
+
+if TYPE_CHECKING:
+    from engine.video.tracks import Person  # what it imports is there once the set-up has run
 
 INTERVALS = Path(__file__).with_name("visible_intervals.json")
 ENDINGS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
@@ -97,14 +102,14 @@ def measure(video: Path, seconds: float | None, sheets: Path | None) -> bool:
     )
 
 
-def found_share(name: str, times: list[float], people: tuple[object, ...]) -> float | None:
+def found_share(name: str, times: list[float], people: Sequence[Person]) -> float | None:
     """Of the frames with somebody in the picture those in which somebody is found."""
     intervals = json.loads(INTERVALS.read_text(encoding="utf-8")).get(name)
     if intervals is None:
         return None
     seen: set[int] = set()
     for person in people:
-        seen.update(person.frames.tolist())  # type: ignore[attr-defined]
+        seen.update(person.frames.tolist())
     visible = [
         frame
         for frame, at in enumerate(times)

@@ -23,7 +23,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import build_addon
 import environment
@@ -63,20 +63,20 @@ def main() -> int:
             return 0 if _holds(blender, Path(folder), connection_file) else 1
 
 
-class Runtime:
+class Runtime(Protocol):
     """Where batches run."""
 
     def make(self, shot: Path) -> None:
         """Save a file with a character."""
-        raise NotImplementedError
+        ...
 
     def keys_of(self, file: Path) -> dict[str, str]:
         """A hash over all F-curves of each action of a file."""
-        raise NotImplementedError
+        ...
 
     def start_batch(self, shot: Path, jobs: Path, *words: str) -> subprocess.Popen[str]:
         """A batch on its way."""
-        raise NotImplementedError
+        ...
 
     def batch(self, shot: Path, jobs: Path, *words: str) -> tuple[int, list[dict[str, Any]]]:
         """Exit code of a batch, and its lines of JSON."""

@@ -78,7 +78,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    session.config.marey_exit_status = int(exitstatus)  # type: ignore[attr-defined]
+    session.config.marey_exit_status = int(exitstatus)
 
 
 @pytest.fixture(scope="session")

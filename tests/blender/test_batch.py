@@ -86,7 +86,7 @@ def batch(
         options = ["--connection-file", connection_file, *words]
         code = cli.run([*map(str, ["batch", blend, file, *options])], takes_blend=True)
         told = capfd.readouterr()
-        run.errors = told.err  # type: ignore[attr-defined]
+        run.errors = told.err
         lines = [line for line in told.out.splitlines() if line.startswith("{")]
         return code, [json.loads(line) for line in lines]
 
@@ -94,7 +94,7 @@ def batch(
 
 
 def errors_of(batch: Batch) -> str:
-    return batch.errors  # type: ignore[attr-defined, no-any-return]
+    return batch.errors
 
 
 def ten_jobs(**changes: Any) -> list[Job]:

@@ -169,25 +169,25 @@ def test_a_bone_that_a_constraint_drives_is_refused(mannequin: bpy.types.Object)
 
 
 class _Node(bpy.types.PropertyGroup):
-    bone_name: bpy.props.StringProperty()  # type: ignore[valid-type]
+    bone_name: bpy.props.StringProperty()
 
 
 class _HumanBone(bpy.types.PropertyGroup):
-    bone: bpy.props.StringProperty()  # type: ignore[valid-type]
-    node: bpy.props.PointerProperty(type=_Node)  # type: ignore[valid-type]
+    bone: bpy.props.StringProperty()
+    node: bpy.props.PointerProperty(type=_Node)
 
 
 class _Humanoid(bpy.types.PropertyGroup):
-    human_bones: bpy.props.CollectionProperty(type=_HumanBone)  # type: ignore[valid-type]
+    human_bones: bpy.props.CollectionProperty(type=_HumanBone)
 
 
 class _Vrm0(bpy.types.PropertyGroup):
-    humanoid: bpy.props.PointerProperty(type=_Humanoid)  # type: ignore[valid-type]
+    humanoid: bpy.props.PointerProperty(type=_Humanoid)
 
 
 class _Extension(bpy.types.PropertyGroup):
-    spec_version: bpy.props.StringProperty(default="0.0")  # type: ignore[valid-type]
-    vrm0: bpy.props.PointerProperty(type=_Vrm0)  # type: ignore[valid-type]
+    spec_version: bpy.props.StringProperty(default="0.0")
+    vrm0: bpy.props.PointerProperty(type=_Vrm0)
 
 
 def test_the_vrm_addons_table_is_read(mannequin: bpy.types.Object) -> None:

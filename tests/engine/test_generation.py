@@ -21,7 +21,7 @@ from tests.fakes import FAKE_INFO, FakeMethod, sine_motion
 
 def make_request(**changes: object) -> GenerationRequest:
     values = {"prompt": Prompt("a person walks"), "num_frames": 30, "fps": 30.0, "seed": 1}
-    return GenerationRequest(**(values | changes))  # type: ignore[arg-type]
+    return GenerationRequest(**(values | changes))
 
 
 def ignore(step: int, num_steps: int) -> None:
@@ -129,7 +129,7 @@ def test_a_model_that_can_makes_the_candidates_side_by_side() -> None:
     class Batched(FakeMethod):
         sizes: ClassVar[list[int]] = []
 
-        def run_batch(self, conditions, options, report):  # type: ignore[no-untyped-def]
+        def run_batch(self, conditions, options, report):
             self.sizes.append(len(conditions))
             report(1, 1)
             return [self.run(c, o, ignore) for c, o in zip(conditions, options, strict=True)]

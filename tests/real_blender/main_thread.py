@@ -118,7 +118,7 @@ class MainThreadWatch:
         class TimedEd:
             undo_push = staticmethod(bpy.ops.ed.undo_push)
 
-        self._set_apart(TimedEd, "undo_push", "undo step")  # type: ignore[arg-type]
+        self._set_apart(TimedEd, "undo_push", "undo step")
 
         class TimedOps:
             ed = TimedEd

@@ -19,7 +19,7 @@ def test_memory_does_not_grow_with_the_corpus(
     assert check_shards.main() == 0
     told = capsys.readouterr().out
     written, grown = (
-        float(re.search(pattern, told)[1])  # type: ignore[index]
+        float(re.search(pattern, told)[1])
         for pattern in (r"shards of ([\d.]+) GB", r", ([\d.]+) GB more than before")
     )
     assert written > 0.2

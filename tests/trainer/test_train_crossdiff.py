@@ -36,7 +36,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def smoke(**changes: object) -> CrossDiffTraining:
     training = PRESETS["crossdiff-smoke"].training
     assert isinstance(training, CrossDiffTraining)
-    return replace(training, precision="float32", **changes)  # type: ignore[arg-type]
+    return replace(training, precision="float32", **changes)
 
 
 def train(corpus: Path, run: Path, *extra: str) -> int:
@@ -133,7 +133,7 @@ def test_clips_told_by_views_alone_teach_no_more_than_that(corpus: Path, tmp_pat
     assert terms["2d-2d"] > 0
     for name, value in terms.items():
         assert name == "2d-2d" or value == 0, name
-    sum(terms.values()).backward()  # type: ignore[union-attr]
+    sum(terms.values()).backward()
     for name, parameter in player.module.named_parameters():
         assert parameter.grad is None or parameter.grad.isfinite().all()
         if name.startswith("decoders.3d"):

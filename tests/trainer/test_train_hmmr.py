@@ -94,7 +94,7 @@ def test_clips_without_3d_are_learned_from_by_their_keypoints_alone(
     with_truth = terms(batch)
     assert with_truth["joints"] > 0
     assert first["joints"] == 0
-    sum(first.values()).backward()  # type: ignore[union-attr]
+    sum(first.values()).backward()
     gradients = [p.grad for p in player.module.parameters() if p.grad is not None]
     assert all(gradient.isfinite().all() for gradient in gradients)
     scene = player.module.scene.weight.grad  # up and contacts: what only 3D tells

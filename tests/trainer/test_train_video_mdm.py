@@ -158,7 +158,7 @@ def test_with_the_truth_for_a_teacher_and_3d_supervision_it_is_mdm(
     sampler = ExampleSampler(
         examples, texts, batch_size=training.batch_size, prompt_dropout=training.prompt_dropout
     )
-    objective = MdmObjective(player.module, statistics, training)  # type: ignore[arg-type]
+    objective = MdmObjective(player.module, statistics, training)
     player.module.eval()
     one, other = (torch.Generator().manual_seed(7) for _ in range(2))
     for _ in range(3):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from engine.networks.text_encoder import TextEncoderError
 from trainer.commands.compared import load_compared
 from trainer.commands.evaluate_lifters import is_lifter, run_lifters
 from trainer.commands.evaluate_style import is_taught, run_style
+from trainer.commands.written_report import hand_over
 from trainer.data.corpus import Clip, CorpusError, load_corpus
 from trainer.evaluation.drawing import Strip, draw_sheet
 from trainer.evaluation.evaluate import (
@@ -116,10 +116,7 @@ def run(args: argparse.Namespace) -> int:
     for path in _paths(args) if args.write_header else []:
         update_metrics(path, {**report["figures"][path.stem], "evaluator": info.model_hash})
     _show(columns, report, Console(stderr=args.json, width=_width()))
-    if args.report:
-        _write(args.report, json.dumps(report, indent=1))
-    if args.json:
-        print(json.dumps(report))
+    hand_over(report, args.report, as_json=args.json)
     return 0
 
 
@@ -261,10 +258,3 @@ def _plain(figures: Figures) -> dict[str, dict[str, float]]:
 
 def _width() -> int | None:
     return None if sys.stdout.isatty() else 160
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    partial.replace(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -18,6 +17,7 @@ from rich.table import Table
 from engine.checkpoint import CheckpointError, read_info, update_metrics
 from engine.methods.base import Method
 from trainer.commands.compared import load_compared
+from trainer.commands.written_report import hand_over
 from trainer.data.corpus import Clip, CorpusError, load_corpus
 from trainer.evaluation.forecast import FORECAST_ROWS, Forecaster, measure_forecast
 from trainer.evaluation.lifting import (
@@ -108,13 +108,7 @@ def run_lifters(args: argparse.Namespace, paths: Sequence[Path], progress: Progr
     if forecasts:
         show(forecasts, FORECAST_ROWS, f"PA-MPJPE of past and future, {title}", console)
     console.print(NOTE)
-    if args.report:
-        partial = args.report.with_name(args.report.name + ".partial")
-        args.report.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(report, indent=1))
-        partial.replace(args.report)
-    if args.json:
-        print(json.dumps(report))
+    hand_over(report, args.report, as_json=args.json)
     return 0
 
 

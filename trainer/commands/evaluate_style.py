@@ -7,7 +7,6 @@ before. FID means nothing of three clips; distances of each sample to its own cl
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -23,6 +22,7 @@ from engine.methods.base import Method
 from engine.networks.text_encoder import TextEncoderError
 from trainer.commands.compared import load_compared
 from trainer.commands.evaluate_lifters import show
+from trainer.commands.written_report import hand_over
 from trainer.data.corpus import CorpusError
 from trainer.data.teacher_corpus import CLIPS, TeacherClip, load_teacher_clips
 from trainer.evaluation.evaluator_network import Evaluator, load_evaluator
@@ -75,13 +75,7 @@ def run_style(args: argparse.Namespace, paths: Sequence[Path], progress: Progres
     console = Console(stderr=args.json, width=160)
     show(columns, ROWS, f"{len(held_out)} held-out clips, {args.seeds} seeds", console, digits=3)
     console.print(NOTE)
-    if args.report:
-        partial = args.report.with_name(args.report.name + ".partial")
-        args.report.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(report, indent=1))
-        partial.replace(args.report)
-    if args.json:
-        print(json.dumps(report))
+    hand_over(report, args.report, as_json=args.json)
     return 0
 
 

@@ -89,7 +89,7 @@ def test_cancelled_in_the_middle_it_is_known_and_made_anew(wishes: Wishes) -> No
     while not (environment.folder / "pyvenv.cfg").exists():
         set_up.poll()
         assert time.monotonic() < deadline
-    process = set_up._process  # pyright: ignore[reportPrivateUsage]
+    process = set_up._process
     assert process is not None
 
     set_up.cancel()

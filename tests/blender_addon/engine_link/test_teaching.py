@@ -72,7 +72,7 @@ def lesson(tmp_path: Path, name: str, **settings: object) -> Lesson:
         for k in range(4)
     ]
     models = tmp_path / "models"
-    return write_lesson(tmp_path / "teach", name, clips, models, num_steps=50, **settings)  # type: ignore[arg-type]
+    return write_lesson(tmp_path / "teach", name, clips, models, num_steps=50, **settings)
 
 
 def wait(true: Callable[[], object]) -> None:

@@ -54,7 +54,7 @@ def mixamo(name: str, prefix: str = "", **more: object) -> Family:
         fingers=fingers(prefix + "{s}HandFINGER{n}"),
         toe_ends=(prefix + "{s}Toe_End",),
         head_ends=(f"{prefix}HeadTop_End",),
-        **more,  # pyright: ignore[reportArgumentType]
+        **more,
     )
 
 
@@ -69,7 +69,7 @@ def unreal(name: str, spine: int, neck: int, **more: object) -> Family:
         limbs=limbs(UE_LIMBS, "", "_{s}"),
         roots=("root",),
         fingers=UE_FINGERS,
-        **more,  # pyright: ignore[reportArgumentType]
+        **more,
     )
 
 
@@ -84,7 +84,7 @@ def rigify(name: str, prefix: str, **more: object) -> Family:
         limbs=limbs(RIGIFY_LIMBS, prefix, ".{s}"),
         fingers=fingers(prefix + "FINGER.0{n}.{s}", "thumb f_index f_middle f_ring f_pinky"),
         extras=((f"{prefix}breast.{{s}}", f"{prefix}spine.003", "breast"),),
-        **more,  # pyright: ignore[reportArgumentType]
+        **more,
     )
 
 
@@ -102,7 +102,7 @@ def smpl(name: str, prefix: str, signs: tuple[str, str], **more: object) -> Fami
         neck=(word("Neck"),),
         head=word("Head"),
         limbs=limbs(SMPL_LIMBS.lower() if lower else SMPL_LIMBS, prefix + "{s}_"),
-        **more,  # pyright: ignore[reportArgumentType]
+        **more,
     )
 
 
@@ -119,7 +119,7 @@ def biped(prefix: str, **more: object) -> Family:
         fingers=tuple(f"{prefix} {{s}} Finger{n}{{n}}" for n in range(5)),
         toe_ends=(prefix + " {s} Toe0Nub",),
         head_ends=(f"{prefix} HeadNub",),
-        **more,  # pyright: ignore[reportArgumentType]
+        **more,
     )
 
 
@@ -136,5 +136,5 @@ def mmd(name: str, text: str, signs: tuple[str, str], arms: str, **more: object)
         limbs=dict(zip(PARTS, arms.split("|"), strict=True)),
         roots=(root, centre),
         spine_parent=centre,
-        **more,  # pyright: ignore[reportArgumentType]
+        **more,
     )

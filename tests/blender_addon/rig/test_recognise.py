@@ -199,7 +199,7 @@ def custom(
         neck=(neck,),
         head=head,
         limbs=limbs(parts, start, end),
-        **more,  # pyright: ignore[reportArgumentType]
+        **more,
     )
 
 

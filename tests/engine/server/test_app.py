@@ -81,7 +81,7 @@ def wait_for(
 
 def request(job_id: str = "a", **changes: object) -> protocol.PromptRequest:
     values = {"job_id": job_id, "prompt": "a person walks", "num_frames": 48, "fps": 24.0}
-    return protocol.PromptRequest(**(values | {"seed": 7} | changes))  # type: ignore[arg-type]
+    return protocol.PromptRequest(**(values | {"seed": 7} | changes))
 
 
 def of_kind(messages: list[protocol.Message], kind: type) -> list[protocol.Message]:

@@ -122,7 +122,7 @@ def test_stopped_it_goes_on_and_reads_no_video_twice(
         if len(written) == 2:
             raise KeyboardInterrupt
         written.append(work.source.name)
-        return kept(folder, work, made)  # type: ignore[arg-type]
+        return kept(folder, work, made)
 
     monkeypatch.setattr(prepare_video, "keep_part", keep)
     assert prepare(real_videos, tmp_path / "halves", *words) == 130

@@ -39,7 +39,7 @@ def write(folder: Path, count: int = 60, shard_bytes: int = 60_000) -> None:
 
 
 def numbers(sampler: ShardSampler, draws: int, generator: torch.Generator) -> list[list[int]]:
-    statistics = read_index(sampler._index.folder).statistics  # type: ignore[attr-defined]
+    statistics = read_index(sampler._index.folder).statistics
     found: list[list[int]] = []
     for _ in range(draws):
         batch = sampler.draw(generator)

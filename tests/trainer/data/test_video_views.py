@@ -20,7 +20,7 @@ def read(path: Path, parts: tuple[Part, ...] = WHOLE, **settings: object) -> Mad
     source = VideoSource(path=path, name=path.name, video_id="v-made", parts=parts)
     shares: list[float] = []
     detector = WallDetector()
-    made = read_video(source, ClipSettings(**settings), detector, shares.append)  # type: ignore[arg-type]
+    made = read_video(source, ClipSettings(**settings), detector, shares.append)
     assert shares == sorted(shares)
     assert shares[-1] <= 1.0
     return made
@@ -115,4 +115,4 @@ def test_nobody_and_somebody_too_small_are_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize("wrong", [{"people": "some"}, {"least_frames": 150}, {"most_frames": 300}])
 def test_wrong_settings_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="needs"):
-        ClipSettings(**wrong)  # type: ignore[arg-type]
+        ClipSettings(**wrong)

@@ -117,11 +117,11 @@ class Knowing:
 
 def test_a_perfect_lifter_has_no_error_and_a_turned_one_what_it_is_turned_by() -> None:
     cases = make_cases(CLIPS, noisy=True)
-    perfect = measure_lifter(Knowing(cases, 0.0), cases)  # type: ignore[arg-type]
+    perfect = measure_lifter(Knowing(cases, 0.0), cases)
     for key in ("mpjpe", "pa_mpjpe", "rotation", "path", "bone_error", "acceleration"):
         assert perfect[key].value < 0.1, key
     assert perfect["pck"].value == pytest.approx(100)
-    turned = measure_lifter(Knowing(cases, 8.0), cases)  # type: ignore[arg-type]
+    turned = measure_lifter(Knowing(cases, 8.0), cases)
     assert turned["rotation"].value == pytest.approx(8.0, abs=0.1)
     assert turned["mpjpe"].value > 10
     assert turned["pa_mpjpe"].value < 0.5
@@ -142,7 +142,7 @@ def test_cases_are_the_same_each_time_and_differ_only_in_noise() -> None:
 
 def test_paths_seen_by_moving_cameras_are_not_measured() -> None:
     cases = make_cases(CLIPS, noisy=True, moving_share=1.0)
-    figures = measure_lifter(Knowing(cases, 0.0), cases)  # type: ignore[arg-type]
+    figures = measure_lifter(Knowing(cases, 0.0), cases)
     assert figures["mpjpe"].value < 0.1
     assert not {"path", "path_percent", "skate"} & set(figures)
 

@@ -28,8 +28,8 @@ def _smplx(monkeypatch: pytest.MonkeyPatch) -> None:
     if importlib.util.find_spec("smplx") is not None:
         return
     stand_in, lbs = ModuleType("smplx"), ModuleType("smplx.lbs")
-    lbs.blend_shapes = lambda betas, shapes: torch.einsum("bl,mkl->bmk", betas, shapes)  # type: ignore[attr-defined]
-    lbs.vertices2joints = lambda regressor, points: torch.einsum("bik,ji->bjk", points, regressor)  # type: ignore[attr-defined]
+    lbs.blend_shapes = lambda betas, shapes: torch.einsum("bl,mkl->bmk", betas, shapes)
+    lbs.vertices2joints = lambda regressor, points: torch.einsum("bik,ji->bjk", points, regressor)
     monkeypatch.setitem(sys.modules, "smplx", stand_in)
     monkeypatch.setitem(sys.modules, "smplx.lbs", lbs)
 
