@@ -23,6 +23,7 @@ from engine.checkpoint import CheckpointInfo
 from engine.methods.base import Method, Prompt, Report, RequestError, UnknownModelError
 from engine.methods.hmmr import Hmmr
 from engine.methods.video_mdm import RefineOptions, VideoMdm
+from engine.motion.joint_points import joint_points
 from engine.motion.motion import Motion
 from engine.motion.ray_projection import Sight
 from engine.video.ahead import patiently
@@ -190,11 +191,8 @@ def _better(prior: Method, prompt: Prompt | None, seed: int) -> Refine:
 
     def better(motion: Motion, keypoints: Tensor, report: Report) -> Motion:
         assert motion.camera is not None
-        sight = Sight(
-            camera=motion.camera,
-            plane_points=motion.camera.to_plane(keypoints[..., :2]),
-            confidence=keypoints[..., 2],
-        )
+        points, confidence = joint_points(motion, keypoints)
+        sight = Sight(camera=motion.camera, plane_points=points, confidence=confidence)
         size = round(_WINDOW_SECONDS * motion.fps)
         root, rotations = [], []
         for start in range(0, motion.num_frames, size):

@@ -1,8 +1,9 @@
 """Text to motion by a prior that was learned from 2D keypoints (VideoMDM), also as a lifter.
 
-It samples as MDM does. Besides, it can better a motion that a lifter has made of a video: noised as
-far as a lifter's faults reach and denoised again, every x0 on the way moved onto the rays along
-which the person was seen.
+It samples as MDM does. Besides, it can better a motion that a lifter has made of a video: moved
+onto the rays along which the person was seen with bones that keep their lengths, noised as far as
+what is left of a lifter's faults reaches, and denoised again, every x0 on the way drawn to the
+rays.
 
 Source: VideoMDM, arXiv 2606.13364.
 """
@@ -23,14 +24,18 @@ from engine.motion import rotations as rot
 from engine.motion.motion import Motion
 from engine.motion.pose_solve import solve_local_rotations
 from engine.motion.ray_path import follow_rays
-from engine.motion.ray_projection import (
-    Sight,
-    canonical_turn,
-    encode_frames,
-    onto_rays,
-)
+from engine.motion.ray_projection import Sight, canonical_turn, encode_frames
 from engine.motion.representation import ROOT_LOCAL, estimate_heading
+from engine.motion.track_fit import fit_to_keypoints
+from engine.motion.track_loss import FitDeviations
 from engine.networks.text_encoder import WIDTH, TextFeatures, encode_text
+
+# Keypoints as a detector has them, against a pose that is a lifter's or the prior's. Bones that
+# keep their lengths tell depth: how far a limb points towards the camera is seen by how short it
+# looks.
+RAY_FIT = FitDeviations(
+    keypoint=0.015, mistake=0.15, limb=0.17, trunk=0.17, root=1.0, turn_seconds=0.1
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +43,10 @@ class RefineOptions:
     """How a motion is bettered."""
 
     seed: int = 0
-    start: float = 24.0  # timestep to which it is noised, of the 50 that are learned
-    num_steps: int = 8
+    start: float = 10.0  # timestep to which it is noised, of the 50 that are learned
+    num_steps: int = 3  # 0: its joints go onto their rays, and the prior isn't asked
     guidance_scale: float = 1.5  # for a prompt; without one there is none
-    share: float = 0.9  # of the way to its ray that a surely seen joint goes
+    share: float = 0.5  # of the way to its ray that a surely seen joint goes in every step
 
 
 class VideoMdm(Mdm):
@@ -57,9 +62,12 @@ class VideoMdm(Mdm):
     ) -> Motion:
         """A lifted motion made more likely, and truer to what the camera saw.
 
+        Its joints go onto their rays, its bones keeping their lengths; then it is noised and
+        denoised with every x0 drawn to the rays; then it goes onto the rays once more.
+
         Args:
             motion: T frames at info.fps.
-            sight: (T,), in the motion's world.
+            sight: (T,), in the motion's world, of the joints themselves.
             prompt: what the person does, if known.
             options: how.
             report: called after every step.
@@ -74,15 +82,19 @@ class VideoMdm(Mdm):
                 f"The motion has {num_frames} frames at {motion.fps:g} a second, needs 2 or more "
                 f"at {self.info.fps:g}"
             )
-        joints = self.refine_joints(motion.joints(), sight, prompt, options, report)
+        fitted = _on_rays(motion, sight, report)
+        if options.num_steps == 0:
+            return fitted
+        joints = self._sampled(fitted.joints(), sight, prompt, options, report)
         rotations = solve_local_rotations(joints, motion.skeleton)
-        return replace(
-            motion,
+        likelier = replace(
+            fitted,
             root_translation=joints[:, 0],
             local_rotations=rot.make_continuous(rotations),
         )
+        return _on_rays(likelier, sight, report)
 
-    def refine_joints(
+    def _sampled(
         self,
         joints: Tensor,
         sight: Sight,
@@ -90,7 +102,7 @@ class VideoMdm(Mdm):
         options: RefineOptions,
         report: Report,
     ) -> Tensor:
-        """The same of joint positions (T, 22, 3) alone; arguments are those of `refine`."""
+        """Joints (T, 22, 3) noised and denoised with ray guidance."""
         device, num_frames = self._mean.device, len(joints)
         with torch.inference_mode():
             joints, sight = _held(joints, sight, max(MIN_FRAMES, num_frames))
@@ -116,9 +128,22 @@ class VideoMdm(Mdm):
             times = [options.start * (1 - k / max(1, last)) for k in range(options.num_steps)]
             x0 = denoise_along(guided, x_t, self._schedule, times, report)
             decoded = ROOT_LOCAL.decode(x0 * self._std + self._mean).joints
-            followed, _ = follow_rays(decoded, near)
-            found = onto_rays(followed, near, share=options.share)[0].cpu()
-            return ((found - translation) @ rotation)[:num_frames]
+            found = follow_rays(decoded, near)[0][0].cpu()
+            return ((found - translation) @ rotation)[:num_frames].clone()
+
+
+def _on_rays(motion: Motion, sight: Sight, report: Report) -> Motion:
+    """The motion moved onto the rays, its bones keeping their lengths."""
+    points = sight.camera.from_plane(sight.plane_points)
+    keypoints = torch.cat((points, sight.confidence[..., None]), dim=-1)
+    return fit_to_keypoints(
+        replace(motion, camera=sight.camera),
+        keypoints,
+        report,
+        deviations=RAY_FIT,
+        of_joints=True,
+        is_body_known=True,
+    )
 
 
 def _held(joints: Tensor, sight: Sight, num_frames: int) -> tuple[Tensor, Sight]:

@@ -89,6 +89,11 @@ class Camera:
         centred = image_points - self.principal_point[..., None, :]
         return centred / self.focal_length[..., None, None]
 
+    def from_plane(self, plane_points: Tensor) -> Tensor:
+        """Image points (..., N, 2) of points on the plane at depth 1: the other way about."""
+        scaled = plane_points * self.focal_length[..., None, None]
+        return scaled + self.principal_point[..., None, :]
+
     def rays(self, image_points: Tensor) -> Tensor:
         """World directions (..., N, 3) of image points (..., N, 2), scaled to a depth of 1.
 

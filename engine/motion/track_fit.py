@@ -36,6 +36,8 @@ def fit_to_keypoints(
     report: Report,
     *,
     deviations: FitDeviations | None = None,
+    of_joints: bool = False,
+    is_body_known: bool = False,
 ) -> Motion:
     """The motion moved onto the keypoints; its skeleton becomes the person's.
 
@@ -44,6 +46,8 @@ def fit_to_keypoints(
         keypoints: (T, 22, 3) image units and confidence, in the joints' order.
         report: is told of progress; may raise to stop.
         deviations: what to trust.
+        of_joints: keypoints are those of the joints themselves, not a detector's.
+        is_body_known: bones keep the lengths that they have.
 
     Raises:
         ValueError: the motion has no camera or another tree, or the lengths differ.
@@ -57,14 +61,16 @@ def fit_to_keypoints(
     known = deviations or FitDeviations()
     starts = _chunk_starts(motion.num_frames)
     total = known.num_steps * len(starts)
-    log_bones: Tensor | None = None
+    log_bones = _log_bones(motion) if is_body_known else None
     fitted: list[Motion] = []
     for number, (start, stop) in enumerate(starts):
 
         def report_all(step: int, _: int, done: int = number) -> None:
             report(done * known.num_steps + step, total)
 
-        part = _Fit(motion.crop(start, stop), keypoints[start:stop], known, log_bones)
+        part = _Fit(
+            motion.crop(start, stop), keypoints[start:stop], known, log_bones, of_joints=of_joints
+        )
         fitted.append(part.run(report_all))
         log_bones = part.log_bones() if log_bones is None else log_bones  # one body for the clip
     return _chained(fitted, starts)
@@ -74,13 +80,19 @@ class _Fit:
     """The unknowns of one chunk, moved until they fit."""
 
     def __init__(
-        self, motion: Motion, keypoints: Tensor, known: FitDeviations, log_bones: Tensor | None
+        self,
+        motion: Motion,
+        keypoints: Tensor,
+        known: FitDeviations,
+        log_bones: Tensor | None,
+        *,
+        of_joints: bool,
     ) -> None:
         self._motion, self._known = motion, known
         self._bones = _log_bones(motion) if log_bones is None else log_bones
         self._grows = 1.0 if log_bones is None else 0.0
         like = motion.root_translation
-        self._loss = TrackLoss(motion, keypoints.to(like), self._bones, known)
+        self._loss = TrackLoss(motion, keypoints.to(like), self._bones, known, of_joints=of_joints)
         frames = motion.num_frames
         self._turning = _averages(frames, known.turn_seconds * motion.fps).to(like)
         self._moving = _averages(frames, known.move_seconds * motion.fps).to(like)

@@ -63,7 +63,13 @@ class TrackLoss:
     """The loss of one motion and its keypoints."""
 
     def __init__(
-        self, motion: Motion, keypoints: Tensor, log_bones: Tensor, known: FitDeviations
+        self,
+        motion: Motion,
+        keypoints: Tensor,
+        log_bones: Tensor,
+        known: FitDeviations,
+        *,
+        of_joints: bool = False,
     ) -> None:
         """Take what doesn't change.
 
@@ -72,6 +78,7 @@ class TrackLoss:
             keypoints: (T, 22, 3) image units and confidence.
             log_bones: (13,) the body before it grows.
             known: what to trust.
+            of_joints: keypoints are those of the joints themselves, not a detector's.
         """
         assert motion.camera is not None
         self._known, self._fps = known, motion.fps
@@ -91,7 +98,7 @@ class TrackLoss:
         spread[list(_TRUNK)] = known.trunk
         self._trust = 1.0 / spread.square()[:, None]
         self._below = log_bones.new_tensor(_BELOW)
-        self._seen_from = log_bones.new_tensor(_SEEN_FROM)
+        self._seen_from = log_bones.new_tensor(_JOINTS if of_joints else _SEEN_FROM)
         self._ears = log_bones.new_tensor(EARS_OFFSET)[:, None]
 
     def __call__(self, corrections: Corrections) -> tuple[Tensor, Corrections]:
@@ -274,6 +281,11 @@ def _points_below() -> list[list[float]]:
     return rows
 
 
+def _joint_points() -> list[list[float]]:
+    """(J, P) every joint is seen as itself."""
+    return [[float(point == joint) for point in range(_EARS + 1)] for joint in range(22)]
+
+
 def _shown_points() -> list[list[float]]:
     """(J, P) which points a keypoint is the mean of."""
     means = {
@@ -289,4 +301,4 @@ def _shown_points() -> list[list[float]]:
     return rows
 
 
-_BELOW, _SEEN_FROM = _points_below(), _shown_points()
+_BELOW, _SEEN_FROM, _JOINTS = _points_below(), _shown_points(), _joint_points()

@@ -20,10 +20,12 @@ from engine.networks.denoiser import Denoiser
 from tests.trainer.made_teachers import make_teacher_corpus
 from trainer.__main__ import main
 from trainer.config import apply_overrides
+from trainer.data.corpus import CorpusError
 from trainer.data.examples import ExampleSampler, encode_clip
 from trainer.data.statistics import measure_statistics
 from trainer.data.teacher_corpus import load_teacher_clips
 from trainer.data.video_examples import VideoBatch, as_clip, crop
+from trainer.evaluation.refinement import measure_refinement
 from trainer.losses.ray_losses import see_joints
 from trainer.methods import video_mdm
 from trainer.methods.mdm import MdmObjective, make_examples
@@ -73,15 +75,23 @@ def test_a_run_lowers_its_losses_is_sampled_and_betters_a_lift(
     motion = method.run(Prompt("a person walks"), options, lambda step, of: None)
     assert motion.joints().isfinite().all()
 
-    clip = load_teacher_clips([teachers], "test")[0]
-    sight = clip.sight("estimated")
-    few = RefineOptions(num_steps=3, start=8.0, share=1.0)
-    for prompt in (None, Prompt("a person walks")):
-        found = method.refine_joints(clip.teacher, sight, prompt, few, lambda step, of: None)
-        assert found.shape == clip.teacher.shape
-        seen, _ = sight.camera.project(found)
-        off = (seen - clip.plane_points).norm(dim=-1)
-        assert off.max() < 0.03  # confidence is .9, so a tenth of the way is left
+    clips = load_teacher_clips([teachers], "test")
+    reported: list[None] = []
+    figures = measure_refinement(
+        method,
+        clips,
+        RefineOptions(num_steps=2, start=4.0),
+        with_prompt=True,
+        report=lambda: reported.append(None),
+    )
+    assert len(reported) == len(clips)
+    # the made walker has other bones than the built-in body: nothing is gained, nor blown up
+    assert 0.0 < figures["lift_mpjpe"].value < 3 * figures["teacher_mpjpe"].value
+    gain = 1 - figures["lift_world_mpjpe"].value / figures["teacher_world_mpjpe"].value
+    assert figures["lift_world_gain"].value == pytest.approx(gain)
+    clips[0] = replace(clips[0], truth=None)
+    with pytest.raises(CorpusError, match="isn't told"):
+        measure_refinement(method, clips)
 
 
 def test_a_resumed_run_is_the_run_that_never_stopped(teachers: Path, tmp_path: Path) -> None:

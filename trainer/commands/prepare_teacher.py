@@ -51,6 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CORPUS",
         help="the corpus that the lifters have learned from: none lifts a performer that it knows",
     )
+    parser.add_argument(
+        "--cameras",
+        choices=("given", "estimated"),
+        default="given",
+        help="estimated: teachers find their own upright, as if no camera were told",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--split", choices=SPLITS, help="only this one (default: all there are)")
     parser.add_argument("--limit", type=int, metavar="N", help="clips of each split (a quick look)")
@@ -132,6 +138,7 @@ def _lift_all(
 ) -> tuple[dict[str, list[str]], int]:
     """Ids of the clips that have their part, by split, and how many have none."""
     total = sum(len(names) for names in splits.values())
+    is_camera_known = args.cameras == "given"
     done: dict[str, list[str]] = {split: [] for split in splits}
     last = time.monotonic()
     for split, names in splits.items():
@@ -142,7 +149,7 @@ def _lift_all(
             path = args.out / PARTS / f"{view.view_id}.npz"
             try:
                 if not _is_whole(path):
-                    write_part(path, lift_view(view, lifters))
+                    write_part(path, lift_view(view, lifters, is_camera_known=is_camera_known))
                 done[split].append(view.view_id)
             except (TeacherError, ValueError) as error:
                 log.warning("Left out clip %s: %s", view.view_id, error)

@@ -15,17 +15,14 @@ from torch import Tensor
 
 from engine.methods.base import Method, SampleOptions, VideoClip
 from engine.motion import rotations as rot
-from engine.motion import skeleton as sk
-from engine.motion.camera import units_to_pixels
+from engine.motion.camera import Camera, units_to_pixels
 from engine.motion.floor import at_standing_height, level, standing
 from engine.motion.foot_lock import place_on_floor
-from engine.motion.keypoint_layout import OBSERVED_JOINTS, keypoints_of_pose
-from engine.motion.kinematics import local_to_global
-from engine.motion.lifting import Observation, observe
+from engine.motion.joint_points import joint_points
+from engine.motion.lifting import observe
 from engine.motion.motion import Motion
 from engine.motion.ray_projection import canonical_turn
 from engine.motion.representation import estimate_heading
-from engine.motion.skeleton import SMPL_22
 from trainer.data.corpus import FPS, MIN_FRAMES, Clip
 from trainer.data.performers import halves
 from trainer.data.teacher_corpus import TeacherClip, unit_camera
@@ -34,18 +31,6 @@ from trainer.data.views_corpus import View
 _PIXELS = 1920  # of the longer side; only what an interface in pixels asks for
 _LEAST_SEEN = 6  # keypoints of a frame in which a person counts as seen
 _MOST_OVER_FLOOR = 0.3  # metres that the lowest joint of most frames may be, of a lifted video
-_TOLD_BY_LIFT = 0.5  # of the confidence of hips and shoulders that trunk joints have
-# Share of the shoulders' correction, as in engine.motion.ray_refinement: the rest is the hips'.
-_TRUNK = {
-    sk.PELVIS: 0.0,
-    sk.SPINE1: 0.25,
-    sk.SPINE2: 0.5,
-    sk.SPINE3: 0.65,
-    sk.NECK: 1.0,
-    sk.LEFT_COLLAR: 0.9,
-    sk.RIGHT_COLLAR: 0.9,
-}
-_DIRECT = [joint for joint in OBSERVED_JOINTS if joint not in _TRUNK]
 
 
 class TeacherError(ValueError):
@@ -78,8 +63,11 @@ class Lifters:
         raise TeacherError(f"every lifter has learned from its performer, {performer}")
 
 
-def lift_view(view: View, lifters: Lifters) -> TeacherClip:
+def lift_view(view: View, lifters: Lifters, *, is_camera_known: bool = True) -> TeacherClip:
     """The view with its teacher motion, keypoints of all joints and cameras.
+
+    Where the view tells its camera the teacher stands upright in that camera's world; where it
+    doesn't, or is_camera_known is false, the upright is found from the lifted motion.
 
     Raises:
         TeacherError: too few frames, nobody in them, or no lifter may lift it.
@@ -94,21 +82,21 @@ def lift_view(view: View, lifters: Lifters) -> TeacherClip:
     motion = model.run(clip, options, lambda step, of: None)
     if not bool(motion.joints().isfinite().all()) or motion.camera is None:
         raise TeacherError("the lifter made no motion of it")
+    frames = torch.linspace(0, len(view.keypoints) - 1, num_frames).round().long()
+    camera = view.camera[frames]
     is_given = view.row.get("camera", "given") == "given"
-    if not is_given:  # a video: nobody has said where up is
-        motion = _on_floor(motion)
-        assert motion.camera is not None
-        height = float(motion.joints()[..., 1].amin(-1).median())
-        if height > _MOST_OVER_FLOOR:
-            raise TeacherError(
-                f"its lift floats: the feet are {height:.1f} m over the floor in most frames"
-            )
-    plane_points, confidence = joint_keypoints(motion, observation)
+    is_upright_known = is_given and is_camera_known
+    motion = _on_floor(_in_world_of(camera, motion) if is_upright_known else level(motion))
+    assert motion.camera is not None
+    height = float(motion.joints()[..., 1].amin(-1).median())
+    if not is_given and height > _MOST_OVER_FLOOR:
+        raise TeacherError(
+            f"its lift floats: the feet are {height:.1f} m over the floor in most frames"
+        )
+    plane_points, confidence = joint_points(motion, observation.keypoints)
     joints = motion.joints().float()
     teacher, rotation, translation = _from_origin(joints)
     estimated = motion.camera.in_moved_world(rotation, translation)
-    frames = torch.linspace(0, len(view.keypoints) - 1, num_frames).round().long()
-    camera = view.camera[frames]
     if view.joints is not None:
         truth, turn, shift = _from_origin(view.joints[frames])
     else:
@@ -128,43 +116,34 @@ def lift_view(view: View, lifters: Lifters) -> TeacherClip:
     )
 
 
-def joint_keypoints(motion: Motion, observation: Observation) -> tuple[Tensor, Tensor]:
-    """Where the joints themselves are seen: plane points (T, 22, 2) and confidence (T, 22).
+def _in_world_of(camera: Camera, motion: Motion) -> Motion:
+    """The motion in the world of its given camera, as that camera (T,) sees it.
 
-    A detector's points lie on the body's surface, and it has none along the trunk. The lift tells
-    how far a joint is from its point in the image; joints of the trunk go where the points of hips
-    and shoulders move theirs.
+    A lifter's own upright is a few degrees off, so that whoever walks climbs or sinks by
+    decimetres; where the camera is known, so is the upright.
     """
     assert motion.camera is not None
-    turned = rot.quaternion_to_matrix(local_to_global(motion.local_rotations, SMPL_22))
-    joints = motion.joints()
-    shown = keypoints_of_pose(joints, turned[:, sk.HEAD])
-    in_camera = (motion.camera.to_camera(points) for points in (joints, shown))
-    at_joints, at_points = (p[..., :2] / p[..., 2:].clamp(min=0.1) for p in in_camera)
-    found = observation.camera.to_plane(observation.keypoints[..., :2])
-    confidence = observation.keypoints[..., 2].clone()
-    off = found - at_points
-    moved = off.clone()
-    sides = ((sk.LEFT_HIP, sk.RIGHT_HIP), (sk.LEFT_SHOULDER, sk.RIGHT_SHOULDER))
-    hips, shoulders = (off[:, list(pair)].mean(1) for pair in sides)
-    worst = confidence[:, [joint for pair in sides for joint in pair]].amin(-1)
-    for joint, share in _TRUNK.items():
-        moved[:, joint] = torch.lerp(hips, shoulders, share)
-        confidence[:, joint] = _TOLD_BY_LIFT * worst
-    points = at_joints + moved
-    is_seen = confidence[..., None] > 0
-    return torch.where(is_seen, points, torch.zeros_like(points)), confidence
+    root = motion.camera.to_camera(motion.root_translation[:, None])[:, 0] - camera.translation
+    turn = camera.rotation.mT @ motion.camera.rotation
+    rotations = rot.multiply(rot.matrix_to_quaternion(turn), motion.local_rotations[:, 0])
+    return replace(
+        motion,
+        root_translation=(root[:, None] @ camera.rotation)[:, 0],
+        local_rotations=rot.make_continuous(
+            torch.cat((rotations[:, None], motion.local_rotations[:, 1:]), dim=1)
+        ),
+        camera=replace(motion.camera, rotation=camera.rotation, translation=camera.translation),
+    )
 
 
 def _on_floor(motion: Motion) -> Motion:
-    """The motion, and its camera, in a world whose floor is where the feet stand."""
-    upright = level(motion)
-    upright = replace(upright, contacts=standing(upright))
-    assert upright.camera is not None
-    has_stands = bool((upright.contacts > 0.5).any())
-    placed = at_standing_height(upright) if has_stands else place_on_floor(upright)
-    shift = placed.root_translation[0] - upright.root_translation[0]
-    return replace(placed, camera=upright.camera.in_moved_world(torch.eye(3).to(shift), shift))
+    """The upright motion, and its camera, in a world whose floor is where the feet stand."""
+    known = replace(motion, contacts=standing(motion))
+    has_stands = bool((known.contacts > 0.5).any())
+    placed = at_standing_height(known) if has_stands else place_on_floor(known)
+    assert motion.camera is not None
+    shift = placed.root_translation[0] - motion.root_translation[0]
+    return replace(placed, camera=motion.camera.in_moved_world(torch.eye(3).to(shift), shift))
 
 
 def _check(view: View) -> None:

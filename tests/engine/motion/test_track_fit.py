@@ -76,6 +76,29 @@ def test_a_fit_comes_nearer_and_ignores_a_mistake(truth: Motion) -> None:
     assert (_keypoints(fitted) - keypoints)[5, 20, :2].norm() > 0.4
 
 
+def test_a_known_body_keeps_its_bones_and_joints_are_seen_themselves(truth: Motion) -> None:
+    assert truth.camera is not None
+    points = truth.camera.project(truth.joints())[0]
+    keypoints = torch.cat((points, torch.ones(FRAMES, 22, 1)), dim=-1)
+    bent = rot.multiply(
+        truth.local_rotations,
+        rot.axis_angle_to_quaternion(0.15 * torch.tensor([1.0, 0.0, 1.0]).expand(FRAMES, 22, 3)),
+    )
+    off = replace(truth, local_rotations=bent)
+
+    fitted = fit_to_keypoints(
+        off, keypoints, lambda step, of: None, of_joints=True, is_body_known=True
+    )
+
+    own = torch.tensor(truth.skeleton.rest_offsets)
+    assert torch.tensor(fitted.skeleton.rest_offsets).sub(own).abs().max() < 1e-6
+    # depth as well: a bone of known length that looks shorter points towards the camera or away
+    before, after = (
+        (motion.joints() - truth.joints()).norm(dim=-1).mean() for motion in (off, fitted)
+    )
+    assert after < 0.4 * before
+
+
 def test_a_motion_without_a_camera_is_refused(truth: Motion) -> None:
     with pytest.raises(ValueError, match="camera"):
         fit_to_keypoints(replace(truth, camera=None), _keypoints(truth), lambda step, steps: None)
