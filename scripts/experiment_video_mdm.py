@@ -7,11 +7,14 @@
         --corpus CORPUS
     python scripts/experiment_video_mdm.py table
 
-`TEACHER` is what `trainer prepare teacher` wrote (with the truth told, which row mdm learns from
-and lifting is measured by), `CORPUS` the motion corpus behind it, whose test split text-to-motion
-is measured on. All rows have the same network, steps, clips, captions and evaluator. `train` goes
-on with a run that was stopped, and skips a row whose run is done; each row may be a process of its
-own. `evaluate` appends to trainer/results/video_mdm.json and skips what is there.
+`TEACHER` comes of `trainer prepare views CORPUS --noise 0 --count 2 --truth --out VIEWS` and
+`trainer prepare teacher VIEWS --learned CORPUS --out TEACHER`: exact keypoints, as in the paper,
+and the truth, which row mdm learns from and lifting is measured by. Row noisy has views of
+`--noise 1`, row estimated teachers of `--cameras estimated`. `CORPUS` is the motion corpus behind
+them, whose test split text-to-motion is measured on. All rows have the same network, steps, clips,
+captions and evaluator. `train` goes on with a run that was stopped, and skips a row whose run is
+done; each row may be a process of its own. `evaluate` appends to trainer/results/video_mdm.json
+and skips what is there.
 """
 
 from __future__ import annotations
@@ -55,6 +58,8 @@ ROWS: dict[str, tuple[str, tuple[str, ...]]] = {  # what it is, and what it chan
     "no-rays": ("without the positions' own features on the rays", ("losses.rays=0",)),
     "estimated": ("cameras estimated by the lifter", ("cameras=estimated",)),
     "true-teacher": ("the truth noised, 2D learned from", ("teacher=truth",)),
+    # the same settings on other teachers: prepare views --noise 1
+    "noisy": ("keypoints with a detector's noise", ()),
 }
 COLUMNS = (
     ("fid", "FID"),
@@ -67,6 +72,8 @@ COLUMNS = (
     ("jitter", "jitter"),
     ("teacher_mpjpe", "teacher MPJPE"),
     ("lift_mpjpe", "lift MPJPE"),
+    ("teacher_world_mpjpe", "in the world"),
+    ("lift_world_mpjpe", "lift, world"),
 )
 
 
