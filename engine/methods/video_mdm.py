@@ -24,7 +24,7 @@ from engine.motion import rotations as rot
 from engine.motion.motion import Motion
 from engine.motion.pose_solve import solve_local_rotations
 from engine.motion.ray_path import follow_rays
-from engine.motion.ray_projection import Sight, canonical_turn, encode_frames
+from engine.motion.ray_projection import NEAR, Sight, canonical_turn, encode_frames
 from engine.motion.representation import ROOT_LOCAL, estimate_heading
 from engine.motion.track_fit import fit_to_keypoints
 from engine.motion.track_loss import FitDeviations
@@ -46,7 +46,7 @@ class RefineOptions:
     start: float = 10.0  # timestep to which it is noised, of the 50 that are learned
     num_steps: int = 3  # 0: its joints go onto their rays, and the prior isn't asked
     guidance_scale: float = 1.5  # for a prompt; without one there is none
-    share: float = 0.5  # of the way to its ray that a surely seen joint goes in every step
+    share: float = 0.9  # of the way to its ray that a joint goes in every step
 
 
 class VideoMdm(Mdm):
@@ -63,7 +63,8 @@ class VideoMdm(Mdm):
         """A lifted motion made more likely, and truer to what the camera saw.
 
         Its joints go onto their rays, its bones keeping their lengths; then it is noised and
-        denoised with every x0 drawn to the rays; then it goes onto the rays once more.
+        denoised with every x0 drawn to the rays that it has come to lie on, which shake less than
+        the keypoints; then it goes onto the keypoints' rays once more.
 
         Args:
             motion: T frames at info.fps.
@@ -85,7 +86,7 @@ class VideoMdm(Mdm):
         fitted = _on_rays(motion, sight, report)
         if options.num_steps == 0:
             return fitted
-        joints = self._sampled(fitted.joints(), sight, prompt, options, report)
+        joints = self._sampled(fitted.joints(), _steady(fitted, sight), prompt, options, report)
         rotations = solve_local_rotations(joints, motion.skeleton)
         likelier = replace(
             fitted,
@@ -143,6 +144,16 @@ def _on_rays(motion: Motion, sight: Sight, report: Report) -> Motion:
         deviations=RAY_FIT,
         of_joints=True,
         is_body_known=True,
+    )
+
+
+def _steady(fitted: Motion, sight: Sight) -> Sight:
+    """The rays that a fitted motion's joints lie on: keypoints without their slips and shaking."""
+    seen = sight.camera.to_camera(fitted.joints())
+    return replace(
+        sight,
+        plane_points=seen[..., :2] / seen[..., 2:].clamp(min=NEAR),
+        confidence=torch.ones_like(sight.confidence),
     )
 
 
