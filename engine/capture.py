@@ -371,7 +371,8 @@ def _on_floor(motion: Motion) -> Motion:
     placed = at_standing_height(motion) if has_stands else place_on_floor(motion)
     shift = placed.root_translation[0] - motion.root_translation[0]
     camera = motion.camera.in_moved_world(torch.eye(3).to(shift), shift)
-    locked = lock_feet(placed, contact_probabilities=motion.contacts)
+    # how high a foot swings is seen: one that shuffles isn't lifted
+    locked = lock_feet(placed, contact_probabilities=motion.contacts, clearance=0.0)
     return replace(locked, camera=camera)
 
 

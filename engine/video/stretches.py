@@ -14,15 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from engine.video.appearance import UNLIKE, difference
+from engine.video.appearance import difference
 from engine.video.keypoints import Floats, Region, Sighting, distance, extent
 
 _MAX_GAP_SECONDS = 4.0  # through which somebody is found again
 _MAX_COST = 1.0  # of joining two stretches
-_MAX_PARTED_COST = 0.75  # the same, where clothes have parted them: somebody who turned stays there
-_PARTED_SECONDS = 0.5  # between the two, at most
-_KNOWN = 5  # looks after which somebody's clothes are known
-_STRANGE = 3  # looks with other clothes, after which it is somebody else
 
 
 @dataclass(eq=False)
@@ -36,9 +32,7 @@ class Stretch:
     is_read: list[bool] = field(default_factory=list[bool])  # or guessed
     clothes: Floats | None = None
     num_clothes: int = 0
-    strange: list[tuple[int, Floats]] = field(default_factory=list[tuple[int, Floats]])
     height_sum: float = 0.0  # pixels, over frames: who is large and stays
-    parting: float = 0.0  # how unlike the clothes are of whom a follower came from
 
     @property
     def stop(self) -> int:
@@ -94,37 +88,13 @@ class Stretch:
         return replace(region, x=region.x + float(x), y=region.y + float(y))
 
     def wears(self, seen: Floats | None) -> None:
-        """Remember the clothes: a mean that follows the light. What is unlike them waits."""
+        """Remember the clothes: a mean that follows the light."""
         if seen is None:
             return
-        if self.num_clothes >= _KNOWN and difference(self.clothes, seen) > UNLIKE:
-            self.strange.append((self.stop - 1, seen))
-            return
-        self.strange.clear()
         self.num_clothes += 1
         share = max(1.0 / self.num_clothes, 0.05)
         before = seen if self.clothes is None else self.clothes
         self.clothes = (before + share * (seen - before)).astype(np.float32)
-
-    @property
-    def is_somebody_else(self) -> bool:
-        """Whether clothes have been another person's for several looks."""
-        return len(self.strange) >= _STRANGE
-
-    def parted(self) -> Stretch:
-        """The frames since clothes have been others', as a stretch of its own; this one ends."""
-        first = self.strange[0][0] - self.start
-        other = Stretch(start=self.start + first)
-        other.keypoints, other.presences = self.keypoints[first:], self.presences[first:]
-        other.regions, other.is_read = self.regions[first:], self.is_read[first:]
-        other.height_sum = sum(height(points) for points in other.keypoints)
-        other.parting = float(np.mean([difference(self.clothes, seen) for _, seen in self.strange]))
-        for _, seen in self.strange:
-            other.wears(seen)
-        self.height_sum -= other.height_sum
-        self.drop(len(other.keypoints))
-        self.strange.clear()
-        return other
 
     def _append(self, keypoints: Floats, presence: float, region: Region, *, is_read: bool) -> None:
         self.keypoints.append(keypoints)
@@ -259,7 +229,4 @@ def _cost(before: Stretch, after: Stretch, fps: float) -> float:
     reach = 0.35 + 1.0 * gap
     way = distance(last, first) / reach
     growth = abs(np.log(max(sizes[0], 1.0) / max(sizes[1], 1.0))) / (0.3 + 0.5 * gap)
-    unlike, most = difference(before.clothes, after.clothes), _MAX_COST
-    if after.parting and gap < _PARTED_SECONDS:
-        unlike, most = max(unlike, after.parting), _MAX_PARTED_COST
-    return (0.5 * way + 0.25 * growth + 1.2 * unlike) * _MAX_COST / most
+    return 0.5 * way + 0.25 * growth + 1.2 * difference(before.clothes, after.clothes)

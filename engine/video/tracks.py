@@ -163,8 +163,6 @@ class Tracker:
             else:
                 stretch.add(sighting)
                 stretch.wears(clothes(image, sighting.keypoints, self._corners))
-                if stretch.is_somebody_else:
-                    self._part_from_stranger(stretch)
 
     def _looked_at(self) -> list[Stretch]:
         """Who is looked at in this frame; the others rest."""
@@ -207,12 +205,6 @@ class Tracker:
         stretch.drop(stretch.num_guessed)
         self._live.remove(stretch)
         self._ended.append(stretch)
-
-    def _part_from_stranger(self, stretch: Stretch) -> None:
-        """The follower has gone over to somebody else: they are a stretch of their own."""
-        stranger = stretch.parted()
-        self._end(stretch)
-        self._live.append(stranger)
 
     def _part_doubles(self, image: Image) -> None:
         """Of two on one body, only the one goes on whose clothes these are."""

@@ -124,13 +124,3 @@ def test_of_two_side_by_side_both_are_found_by_their_clothes() -> None:
     people = _see([left, right]).people()
 
     assert [(int(one.frames[0]), len(one.frames)) for one in people] == [(0, 40), (12, 28)]
-
-
-def test_a_follower_that_goes_over_to_somebody_else_is_two_people() -> None:
-    red: list[tuple[float, float] | None] = [(120 + t, 120) for t in range(20)]
-    blue: list[tuple[float, float] | None] = [(170 + t, 120) for t in range(40)]
-    path = [*red, *[None] * 20]
-    blue = [None if t < 20 else place for t, place in enumerate(blue)]
-    people = _see([path, blue]).people()
-
-    assert [(int(one.frames[0]), int(one.frames[-1])) for one in people] == [(0, 19), (20, 39)]
