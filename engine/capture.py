@@ -27,10 +27,10 @@ from engine.motion.motion import Motion
 from engine.motion.resample import resample
 from engine.motion.track_fit import fit_to_keypoints
 from engine.video.cleaning import clean
-from engine.video.footage import Footage, clock_rate, on_clock
+from engine.video.footage import Footage, Wanted, clock_rate, on_clock
 from engine.video.frames import film_to_pixels
 from engine.video.keypoint_names import KEYPOINT_NAMES
-from engine.video.tracks import Person, at_click, largest
+from engine.video.stretches import Person
 
 Floats = NDArray[np.float32]
 Refine = Callable[[Motion, Tensor, Report], Motion]
@@ -53,6 +53,11 @@ class CaptureOptions:
     seed: int = 0
     num_steps: int | None = None
     guidance_scale: float | None = None
+
+    @property
+    def wanted(self) -> Wanted:
+        """Whose motion is wanted."""
+        return Wanted(person=self.person, click=self.click)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,23 +106,18 @@ def choose_person(footage: Footage, options: CaptureOptions) -> int:
             f"Nobody was found in {name} ({len(footage.times)} frames looked at): needs a person "
             "who is seen for a quarter of a second, and not too small"
         )
+    found = options.wanted.among(footage.people, footage.times)
+    if found is not None:
+        return found
     if options.click is not None:
         seconds, x, y = options.click
-        frame = int(np.abs(footage.times - seconds).argmin())
-        found = at_click(footage.people, frame, x, y)
-        if found is None:
-            raise RequestError(
-                f"Nobody is at {x:.0f}, {y:.0f} of {name} at {seconds:.2f} s: click on a person"
-            )
-        return found
-    if options.person < 0:
-        return largest(footage.people)
-    if options.person >= count:
         raise RequestError(
-            f"Person {options.person} was asked for, {name} has {count}: "
-            f"needs 0 to {count - 1}, or the largest"
+            f"Nobody is at {x:.0f}, {y:.0f} of {name} at {seconds:.2f} s: click on a person"
         )
-    return options.person
+    raise RequestError(
+        f"Person {options.person} was asked for, {name} has {count}: "
+        f"needs 0 to {count - 1}, or the largest"
+    )
 
 
 def capture(
@@ -371,7 +371,8 @@ def _on_floor(motion: Motion) -> Motion:
     placed = at_standing_height(motion) if has_stands else place_on_floor(motion)
     shift = placed.root_translation[0] - motion.root_translation[0]
     camera = motion.camera.in_moved_world(torch.eye(3).to(shift), shift)
-    locked = lock_feet(placed, contact_probabilities=motion.contacts)
+    # how high a foot swings is seen: one that shuffles isn't lifted
+    locked = lock_feet(placed, contact_probabilities=motion.contacts, clearance=0.0)
     return replace(locked, camera=camera)
 
 

@@ -129,7 +129,7 @@ def _watched(job: CaptureJob, report: Report) -> Footage:
     with VideoReader(job.path):
         pass
     detector = patiently(lambda _: make_detector(job.detector), report_start)
-    footage = watch(job.path, span, detector, report)
+    footage = watch(job.path, span, detector, report, wanted=job.options.wanted)
     del detector
     gc.collect()  # the detector's networks
     return footage

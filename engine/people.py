@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from engine.video.frames import Image, Span, VideoError, VideoReader, frame_times
 from engine.video.keypoints import Floats, KeypointDetector, extent
-from engine.video.tracks import Person, Tracker
+from engine.video.stretches import Person
+from engine.video.tracks import Tracker
 
 Report = Callable[[int, int], None]
 

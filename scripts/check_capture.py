@@ -25,7 +25,7 @@ import environment
 import environment_contents as contents
 
 if TYPE_CHECKING:
-    from engine.video.tracks import Person  # what it imports is there once the set-up has run
+    from engine.video.stretches import Person  # what it imports is there once the set-up has run
 
 INTERVALS = Path(__file__).with_name("visible_intervals.json")
 ENDINGS = (".mp4", ".avi", ".mov", ".mkv", ".webm")

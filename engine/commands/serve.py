@@ -67,8 +67,10 @@ def serve(arguments: argparse.Namespace, models: Models, *, device: str) -> int:
         remove_connection_file,
         write_connection_file,
     )
+    from engine.server.memory import use_few_heaps
     from engine.server.model_store import user_data_folder
 
+    use_few_heaps()
     file = arguments.connection_file or user_data_folder() / "engine-connection.json"
     token = new_token()
     try:

@@ -74,6 +74,7 @@ def lock_feet(
     *,
     contact_probabilities: Tensor | None = None,
     limits: LockLimits | None = None,
+    clearance: float = _CLEARANCE,
 ) -> Motion:
     """The motion with standing feet locked to the floor.
 
@@ -82,6 +83,8 @@ def lock_feet(
         contact_probabilities: (T, 4) from a model, in the order of `contacts`; where it says
             that a foot does not stand, it is not locked.
         limits: when a foot stands; the default is stricter without probabilities.
+        clearance: metres that the toes of a fast foot are over the floor at least; 0 where it is
+            known how low they were.
 
     Returns:
         The same skeleton, fps and number of frames; `contacts` are 1 where a foot is locked.
@@ -105,7 +108,7 @@ def lock_feet(
         motion.local_rotations, motion.root_translation, motion.skeleton
     )
     stands = _find_stands(joints, motion, contact_probabilities, limits)
-    ankles, toes, places = _foot_places(joints, stands, motion)
+    ankles, toes, places = _foot_places(joints, stands, motion, clearance)
     root = motion.root_translation - _drop(joints, ankles, stands, motion)
     local = place_feet(turned, root, ankles, toes, motion)
     result = replace(motion, root_translation=root, local_rotations=local)
@@ -154,7 +157,9 @@ def _drift_cuts(track: Tensor) -> Iterator[int]:
             start = place
 
 
-def _foot_places(joints: Tensor, stands: Tensor, motion: Motion) -> tuple[Tensor, Tensor, Tensor]:
+def _foot_places(
+    joints: Tensor, stands: Tensor, motion: Motion, clearance: float
+) -> tuple[Tensor, Tensor, Tensor]:
     """Where ankles and toes should be, (T, 2, 3) each, and the places (T, 4, 3) of stands."""
     offsets = motion.skeleton.offsets_like(joints)
     ankle_places = torch.zeros_like(joints[:, ANKLES])
@@ -181,6 +186,7 @@ def _foot_places(joints: Tensor, stands: Tensor, motion: Motion) -> tuple[Tensor
             (ankle_stands, toe_stands),
             motion.fps,
             torch.linalg.vector_norm(offset),
+            clearance,
         )
     places = torch.stack((ankle_places, toe_places), dim=2).flatten(1, 2)  # (T, 4, 3)
     return ankles, toes, places
@@ -228,6 +234,7 @@ def _follow(
     stands: tuple[Tensor, Tensor],
     fps: float,
     length: Tensor,
+    clearance: float,
 ) -> tuple[Tensor, Tensor]:
     """Ankle and toe (T, 3) that stand in their places and come and go smoothly."""
     (ankle, toe), (ankle_stands, toe_stands) = tracks, stands
@@ -247,18 +254,18 @@ def _follow(
     middle_ankle = torch.lerp(new_ankle, new_toe - along * length, share)
     final_toe = middle_ankle + along * length
     rise = (-final_toe[:, 1]).clamp(min=0.0)
-    rise = rise + _clearance(final_toe, ankle_stands | toe_stands, fps)
+    rise = rise + _clearance(final_toe, ankle_stands | toe_stands, fps, clearance)
     rise = rise[:, None] * final_toe.new_tensor((0.0, 1.0, 0.0))
     return middle_ankle + rise, final_toe + rise
 
 
-def _clearance(toe: Tensor, stands: Tensor, fps: float) -> Tensor:
+def _clearance(toe: Tensor, stands: Tensor, fps: float, most: float) -> Tensor:
     """How much higher (T,) a toe (T, 3) that swings must be; 0 where the foot stands."""
     if len(toe) < 3:
         return torch.zeros_like(toe[:, 0])
     level = toe * toe.new_tensor((1.0, 0.0, 1.0))
     part = ((_speeds(level[:, None], fps)[:, 0] - _DRAGS) / (_SWINGS - _DRAGS)).clamp(0.0, 1.0)
-    wanted = _CLEARANCE * part * part * (3 - 2 * part)
+    wanted = most * part * part * (3 - 2 * part)
     missing = (wanted - toe[:, 1].clamp(min=0.0)).clamp(min=0.0)
     weights = missing.new_tensor((0.25, 0.5, 0.25))[None, None]
     padded = torch.nn.functional.pad(missing[None, None], (1, 1), mode="replicate")

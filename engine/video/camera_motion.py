@@ -2,8 +2,10 @@
 
 Corners around the people are followed from frame to frame; most of them stand still in the world,
 so what they do together is the camera's doing. Each frame is laid over the last key frame, not over
-the frame before: small errors don't add up. A camera that stands on a tripod, or in a hand that
-hardly moves, is taken for one that stands still.
+the frame before: small errors don't add up. Turns from key frame to key frame follow each other, so
+that a camera may turn all the way round. Corners are looked for where they would be if the camera
+turned on as before: a fast pan moves them further than they could be found from where they were. A
+camera that stands on a tripod, or in a hand that hardly moves, is taken for one that stands still.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ _MIN_SHARE = 0.4
 _MARGIN = 0.15  # sizes around a person that aren't background
 _STILL = 0.006  # of the longer side: a camera that never strays further stands still
 _SMOOTHING_SECONDS = 0.02
+_MAX_BLIND = 5  # frames without a background through which the camera goes on as before
 
 
 class CameraMotion:
@@ -33,7 +36,10 @@ class CameraMotion:
 
     def __init__(self) -> None:
         self._overlays: list[NDArray[np.float64]] = []  # from the first frame, (3, 3) in units
-        self._key = np.eye(3)
+        self._steps: list[tuple[int, NDArray[np.float64]]] = []  # from key frame; its number, units
+        self._key, self._key_number = np.eye(3), 0
+        self._drift = np.eye(3)  # of a frame over the one before, in units
+        self._num_blind = 0
         self._key_points: NDArray[np.float32] | None = None
         self._points: NDArray[np.float32] | None = None
         self._before: NDArray[np.uint8] | None = None
@@ -49,15 +55,30 @@ class CameraMotion:
             grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         here = np.asarray(grey, dtype=np.uint8)
         boxes = [np.array(extent(points)) * scale for points in people]
-        last = self._overlays[-1] if self._overlays else np.eye(3)
-        overlay = self._lay_over(here)
-        if overlay is None:
-            overlay = last
-            self._begin(here, boxes, overlay)
-        elif self._is_worn():
-            self._begin(here, boxes, overlay)
+        step = self._lay_over(here)
+        if step is None or self._is_worn():
+            self._begin(here, boxes, self._blind_step() if step is None else step)
+        else:
+            self._num_blind = 0
+            self._goes_on(step)
         self._before = here
+
+    def _goes_on(self, step: NDArray[np.float64]) -> None:
+        overlay = step @ self._key
+        if self._overlays:
+            self._drift = overlay @ np.linalg.inv(self._overlays[-1])
         self._overlays.append(overlay)
+        self._steps.append((self._key_number, step))
+
+    def _blind_step(self) -> NDArray[np.float64]:
+        """From the key frame to this one, where nothing tells."""
+        if not self._steps:
+            return np.eye(3)
+        self._num_blind += 1
+        if self._num_blind > _MAX_BLIND:
+            self._drift = np.eye(3)
+        number, last = self._steps[-1]
+        return self._drift @ last if number == self._key_number else self._drift
 
     def rotations(self, focal_length: float, fps: float) -> NDArray[np.float32] | None:
         """From the axes of the first frame's camera to each frame's, (T, 3, 3); None if it stands.
@@ -73,15 +94,30 @@ class CameraMotion:
         strays = np.linalg.norm(moved - np.median(moved, axis=0), axis=-1).mean(-1) / 2
         if strays.max() < _STILL:
             return None
+        # far off its middle a flat picture moves less for the same turn
+        turns = self._turns(corners * (0.5, 0.5, 1.0), focal_length)
+        # of the two quaternions of a turn the one that is nearer to the last
+        flips = np.cumsum(np.r_[False, (turns[1:] * turns[:-1]).sum(-1) < 0]) % 2
+        even = np.where(flips[:, None] == 1, -turns, turns)
+        even = gaussian_filter1d(even, _SMOOTHING_SECONDS * fps, axis=0, mode="nearest")
+        smooth = Rotation.from_quat(even)
+        return (smooth * smooth[0].inv()).as_matrix().astype(np.float32)
+
+    def _turns(self, corners: NDArray[np.float64], focal_length: float) -> NDArray[np.float64]:
+        """Quaternions (T, 4) from the first frame's camera to each frame's."""
         rays = corners / (focal_length, focal_length, 1.0)
-        seen = np.concatenate((moved / focal_length, np.ones((*moved.shape[:2], 1))), axis=-1)
-        vectors = np.stack([_turn(rays, one).as_rotvec() for one in seen])
-        vectors = gaussian_filter1d(vectors, _SMOOTHING_SECONDS * fps, axis=0, mode="nearest")
-        turns = Rotation.from_rotvec(vectors)
-        return (turns * turns[0].inv()).as_matrix().astype(np.float32)
+        turns: list[Rotation] = []
+        key, at = Rotation.identity(), 0
+        for number, step in self._steps:
+            if number != at:  # the frame before was a key frame
+                key, at = turns[-1], number
+            moved = corners @ step.T
+            seen = moved / moved[:, 2:] / (focal_length, focal_length, 1.0)
+            turns.append(_turn(rays, seen) * key)
+        return Rotation.concatenate(turns).as_quat()
 
     def _lay_over(self, here: NDArray[np.uint8]) -> NDArray[np.float64] | None:
-        """From the first frame to this one; None if nothing of the background is left."""
+        """From the key frame to this one; None if nothing of the background is left."""
         import cv2
 
         if self._before is None or self._points is None or self._key_points is None:
@@ -89,12 +125,20 @@ class CameraMotion:
         if self._before.shape != here.shape or len(self._points) < 8:
             return None
         flow: Any = cv2.calcOpticalFlowPyrLK
-        found, status, _ = flow(self._before, here, self._points[:, None], None)
+        units = _to_units(here)
+        drift = np.linalg.inv(units) @ self._drift @ units
+        ahead = self._points @ drift[:2, :2].T + drift[:2, 2]
+        found, status, _ = flow(
+            self._before,
+            here,
+            self._points[:, None],
+            ahead.astype(np.float32).reshape(-1, 1, 2),
+            flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+        )
         kept = status.reshape(-1) == 1
         points, keys = found.reshape(-1, 2)[kept], self._key_points[kept]
         if len(points) < 8:
             return None
-        units = _to_units(here)
         fitted: Any = cv2.estimateAffinePartial2D(
             keys.astype(np.float64), points.astype(np.float64), ransacReprojThreshold=1.0
         )
@@ -103,8 +147,7 @@ class CameraMotion:
             return None
         good = inliers.reshape(-1) == 1
         self._points, self._key_points = points[good].astype(np.float32), keys[good]
-        step = units @ np.vstack((matrix, (0.0, 0.0, 1.0))) @ np.linalg.inv(units)
-        return step @ self._key
+        return units @ np.vstack((matrix, (0.0, 0.0, 1.0))) @ np.linalg.inv(units)
 
     def _is_worn(self) -> bool:
         left = 0 if self._points is None else len(self._points)
@@ -114,9 +157,9 @@ class CameraMotion:
         self,
         here: NDArray[np.uint8],
         boxes: Sequence[NDArray[np.float64]],
-        overlay: NDArray[np.float64],
+        step: NDArray[np.float64],
     ) -> None:
-        """A new key frame."""
+        """This frame, at a step from the last key frame, is the next one."""
         import cv2
 
         mask = np.full(here.shape, 255, dtype=np.uint8)
@@ -129,7 +172,9 @@ class CameraMotion:
         if corners is not None:
             points = np.asarray(corners, dtype=np.float32).reshape(-1, 2)
         self._points, self._key_points = points, points
-        self._key, self._count = overlay, len(points)
+        self._count = len(points)
+        self._goes_on(step)
+        self._key, self._key_number = self._overlays[-1], self._key_number + 1
 
 
 def _to_units(image: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +14,32 @@ from engine.video.ahead import Ahead, Behind, patiently, threads
 from engine.video.camera_motion import CameraMotion
 from engine.video.frames import Frame, Span, VideoError, VideoInfo, VideoReader
 from engine.video.keypoints import KeypointDetector
-from engine.video.tracks import Person, Tracker
+from engine.video.second_look import read_rest
+from engine.video.stretches import Person, at_click, largest
+from engine.video.tracks import Tracker
 
 Report = Callable[[int, int], None]
 
 _FRAMES_AHEAD, _FRAMES_LATE = 3, 3  # that are decoded, or wait for their background
 _COMMON_RATES = (23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0, 120.0, 240.0)
 MOST_FPS, LEAST_FPS = 60.0, 15.0  # of keypoints on an even clock
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """The one person of a video whose motion is wanted."""
+
+    person: int = -1  # -1: the largest; 0, 1 …: in the order in which they appear
+    click: tuple[float, float, float] | None = None  # seconds of the video, x and y in pixels
+
+    def among(self, people: Sequence[Person], times: NDArray[np.float64]) -> int | None:
+        """The number of the person; None if there is nobody of that number or at that place."""
+        if self.click is not None:
+            seconds, x, y = self.click
+            return at_click(people, int(np.abs(times - seconds).argmin()), x, y)
+        if self.person < 0:
+            return largest(people) if people else None
+        return self.person if self.person < len(people) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +69,7 @@ def watch(
     report: Report,
     *,
     with_camera: bool = True,
+    wanted: Wanted | None = None,
 ) -> Footage:
     """Decode, find and follow everybody.
 
@@ -59,12 +79,16 @@ def watch(
         detector: finds people.
         report: is told of progress in frames after each of them; may raise to stop.
         with_camera: whether the background is watched.
+        wanted: the only person who needs keypoints of every frame: of others they lie between those
+            of frames before and after, which is faster.
 
     Raises:
         VideoError: the video can't be read, or has no frame in the span.
     """
     began = time.perf_counter()
-    sighted = _Watching(VideoReader(path), span, detector, report, with_camera=with_camera)
+    sighted = _Watching(
+        VideoReader(path), span, detector, report, with_camera=with_camera, wanted=wanted
+    )
     sighted.run()
     times, reader, tracker = sighted.times, sighted.reader, sighted.tracker
     if not times:
@@ -73,6 +97,8 @@ def watch(
             + ("" if span.seconds is None else f" for {span.seconds:g} s")
         )
     people = patiently(lambda _: tracker.people(), lambda step, steps: sighted.tell())
+    if wanted is not None:
+        people = sighted.with_rest(people)
     taken = time.perf_counter() - began
     return Footage(
         info=reader.info,
@@ -99,13 +125,16 @@ class _Watching:
         report: Report,
         *,
         with_camera: bool,
+        wanted: Wanted | None,
     ) -> None:
         self.reader, self._span, self._report = reader, span, report
         self.times: list[float] = []
         self.detecting = 0.0  # seconds
         self.scale = 1.0
         self.camera = CameraMotion() if with_camera else None
-        self._detector = detector
+        self._detector, self._wanted = detector, wanted
+        self._click = None if wanted is None else wanted.click  # until its frame has come
+        self._rest = (0, 1)  # frames read afterwards, and how many there are
         self.tracker = Tracker(detector, reader.info.fps)
 
     def run(self) -> None:
@@ -113,7 +142,10 @@ class _Watching:
         num_parallel = int(getattr(self._detector, "num_parallel", 1))
         with self.reader as reader, threads(1, "camera") as one, threads(2, "people") as two:
             self.tracker = Tracker(
-                self._detector, reader.info.fps, pool=two if num_parallel > 1 else None
+                self._detector,
+                reader.info.fps,
+                pool=two if num_parallel > 1 else None,
+                wanted=None if self._wanted is None else self._wanted.person,
             )
             behind = Behind(one, most=_FRAMES_LATE)
             frames = reader.frames(self._span)
@@ -126,7 +158,36 @@ class _Watching:
 
     def tell(self) -> None:
         expected = _expected(self.reader.info, self._span)
-        self._report(len(self.times), max(expected, len(self.times) + 1))
+        step, steps = len(self.times), max(expected, len(self.times) + 1)
+        if self._may_read_again:
+            self._report(step + int(0.5 * step * self._rest[0] / self._rest[1]), steps + steps // 2)
+        else:
+            self._report(step, steps)
+
+    def with_rest(self, people: Sequence[Person]) -> list[Person]:
+        """The people, the wanted one read in every frame."""
+        assert self._wanted is not None
+        found = list(people)
+        number = self._wanted.among([one.scaled(self.scale) for one in found], np.array(self.times))
+        if number is None:
+            return found
+        started = time.perf_counter()
+
+        def tell_rest(step: int, steps: int) -> None:
+            self._rest = (step, max(steps, 1))
+            self.tell()
+
+        times = np.array(self.times)
+        path = self.reader.info.path
+        found[number] = read_rest(path, times, self._detector, found[number], tell_rest)
+        self.detecting += time.perf_counter() - started
+        return found
+
+    @property
+    def _may_read_again(self) -> bool:
+        """Whether it isn't the largest person who is wanted, whom following takes for granted."""
+        wanted = self._wanted
+        return wanted is not None and (wanted.click is not None or wanted.person >= 0)
 
     def _see(self, frame: Frame, behind: Behind) -> None:
         started = time.perf_counter()
@@ -137,6 +198,9 @@ class _Watching:
             behind.call(lambda: seeing.see(frame.image, people))
         self.times.append(frame.time)
         self.scale = frame.scale
+        if self._click is not None and frame.time >= self._click[0] - 0.5 / self.reader.info.fps:
+            self.tracker.want(self._click[1] / frame.scale, self._click[2] / frame.scale)
+            self._click = None
 
 
 def frame_rate(times: NDArray[np.float64], otherwise: float) -> float:

@@ -23,7 +23,7 @@ from engine.video.camera_motion import CameraMotion
 from engine.video.footage import Footage
 from engine.video.frames import Span, VideoReader, frame_times
 from engine.video.keypoints import Floats, KeypointFileError, distance
-from engine.video.tracks import Person
+from engine.video.stretches import Person
 
 Report = Callable[[int, int], None]
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from engine.video.camera_motion import CameraMotion
 from engine.video.frames import Image, Span, VideoError, VideoInfo, VideoReader
 from engine.video.keypoints import KeypointDetector
-from engine.video.tracks import Person, Tracker
+from engine.video.stretches import Person
+from engine.video.tracks import Tracker
 
 Floats = NDArray[np.float64]
 

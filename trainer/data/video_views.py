@@ -23,7 +23,7 @@ from engine.video.cleaning import body_size, clean
 from engine.video.footage import frame_rate, on_clock
 from engine.video.frames import Span, VideoInfo
 from engine.video.keypoints import KeypointDetector
-from engine.video.tracks import Person, largest
+from engine.video.stretches import Person, largest
 from trainer.data.corpus import FPS
 from trainer.data.video_shots import Shot, watch_shots
 from trainer.data.video_sources import VideoSource

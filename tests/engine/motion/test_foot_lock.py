@@ -173,6 +173,19 @@ def test_a_foot_that_drags_is_lifted_as_it_swings() -> None:
     )
 
 
+def test_a_foot_that_was_seen_to_drag_is_left_as_low_as_it_was() -> None:
+    motion = crouching_motion(60)
+    going = torch.zeros(60, 3)
+    going[20:40, 2] = torch.linspace(0, 1.8, 20)
+    going[40:, 2] = 1.8
+    dragged = moved(motion, going)
+    result = lock_feet(dragged, clearance=0.0)
+    before, after = dragged.joints()[:, sk.LEFT_FOOT, 1], result.joints()[:, sk.LEFT_FOOT, 1]
+    assert float((after - before)[25:35].abs().max()) < 0.01
+    knees = [one.joints()[30, sk.LEFT_KNEE] - going[30] for one in (dragged, result)]
+    assert float((knees[0] - knees[1]).norm()) < 0.02  # it isn't bent by a foot that is lifted
+
+
 @pytest.mark.parametrize("num_frames", [1, 2, 3])
 def test_short_motions_pass(num_frames: int) -> None:
     assert lock_feet(crouching_motion(num_frames)).num_frames == num_frames

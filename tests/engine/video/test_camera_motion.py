@@ -55,3 +55,44 @@ def test_a_picture_without_corners_is_a_camera_that_stands(wall: Image) -> None:
     plain = np.full_like(wall, 90)
 
     assert _watched(plain, [(6 * n, 60) for n in range(FRAMES)]).rotations(FOCAL, FPS) is None
+
+
+def test_a_fast_pan_all_the_way_round(hall: Image) -> None:
+    """As of somebody who skates past: the picture moves by 7 % of its width a frame, blurred."""
+    count, step = 66, 3.3
+    motion = CameraMotion()
+    yaws = np.radians(step) * np.maximum(0, np.arange(count) - 5)
+    for number, yaw in enumerate(yaws):
+        views = [_turned_view(hall, yaw - part * np.radians(step)) for part in (0.0, 0.2, 0.4)]
+        image = np.mean(views if number > 5 else views[:1], axis=0).astype(np.uint8)
+        image[50:170, 140:180] = (30, 30, 200)
+        body: Floats = np.array([(140, 50, 1), (180, 170, 1)] * 3, dtype=np.float32)
+        motion.see(image, [body])
+    turns = motion.rotations(FOCAL, FPS)
+
+    assert turns is not None
+    steps = Rotation.from_matrix(turns[1:] @ turns[:-1].transpose(0, 2, 1)).as_rotvec()
+    assert np.degrees(steps[:, 1].sum()) == pytest.approx(-step * (count - 6), rel=0.05)
+    assert np.degrees(np.abs(steps[:, 1] - steps[30, 1])[12:-3]).max() < 0.7
+
+
+@pytest.fixture(scope="module")
+def hall() -> Image:
+    """All around, a degree in 6 pixels."""
+    noise = np.random.default_rng(1).integers(0, 255, (30, 270, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(noise, (2160, 240), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def _turned_view(hall: Image, yaw: float) -> Image:
+    """What a camera sees that is turned to the right by so many radians."""
+    x, y = np.meshgrid((np.arange(SIZE[0]) - 160) / 160, (np.arange(SIZE[1]) - 90) / 160)
+    around = np.degrees(np.arctan2(x, FOCAL) + yaw) % 360 * 6
+    height = np.degrees(np.arctan2(y, np.hypot(x, FOCAL))) * 6 + 120
+    seen = cv2.remap(
+        hall,
+        around.astype(np.float32),
+        height.astype(np.float32),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_WRAP,
+    )
+    return np.asarray(seen, np.uint8)

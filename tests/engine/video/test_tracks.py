@@ -9,7 +9,8 @@ from engine.video.cleaning import clean
 from engine.video.footage import clock_rate, frame_rate, on_clock
 from engine.video.frames import Image
 from engine.video.keypoints import Floats, Region, Sighting
-from engine.video.tracks import Tracker, at_click, largest
+from engine.video.stretches import at_click, largest
+from engine.video.tracks import Tracker
 
 BODY = np.random.default_rng(0).uniform(-1.0, 1.0, (33, 2)) * (18, 40)
 BODY[[11, 12, 24, 23]] = [(10, -20), (-10, -20), (-8, 5), (8, 5)]  # shoulders and hips
@@ -114,3 +115,12 @@ def test_rates_and_the_clock() -> None:
     found = on_clock(values, np.array([0.0, 0.1, 0.2]), np.array([0.0, 0.05, 0.12, 0.2]))
     assert found[:, 0, 0] == pytest.approx([0.0, 0.5, 1.0, 0.0])
     assert found[:, 0, 2] == pytest.approx([1.0, 1.0, 1.0, 0.0])
+
+
+def test_of_two_side_by_side_both_are_found_by_their_clothes() -> None:
+    left: list[tuple[float, float] | None] = [(140, 120)] * 40
+    # nearer than two readings of one body may be apart
+    right: list[tuple[float, float] | None] = [(155, 120) if t >= 12 else None for t in range(40)]
+    people = _see([left, right]).people()
+
+    assert [(int(one.frames[0]), len(one.frames)) for one in people] == [(0, 40), (12, 28)]
