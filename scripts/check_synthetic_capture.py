@@ -228,6 +228,8 @@ def is_good(table: dict[str, dict[str, float]]) -> bool:
 _COLUMNS = {
     "seen": ("seen %", 7, 1),
     "pa_mpjpe": ("PA mm", 7, 1),
+    "pa_limbs": ("14 mm", 7, 1),
+    "pa_heads": ("heads", 7, 1),
     "mpjpe": ("MPJPE", 7, 1),
     "acceleration": ("m/s2", 6, 2),
     "path": ("path %", 7, 1),

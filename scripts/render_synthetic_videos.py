@@ -9,8 +9,10 @@ character's own bones are in every frame, as our 22 joints, and the camera. What
 is left as it is.
 
 Truth is where the heads of the rig's bones are, in the pose that was rendered: the add-on's
-recognition says which bone is which joint. Joints of the spine that a rig hasn't lie between those
-that it has.
+recognition says which bone is which joint. The trunk is another matter: makers of rigs begin the
+pelvis, the spine and the collars anywhere inside of it (UE's pelvis lies under its hips, ours
+7.5 cm over them). So `joints` has those of our own trunk, laid between the rig's hips and shoulders
+at rest and carried by its bones; `bone_heads` has the bones' heads there too.
 """
 
 # pyright: basic, reportMissingModuleSource=false, reportAttributeAccessIssue=false
@@ -50,6 +52,16 @@ JOINTS = (
     *("left_wrist", "right_wrist"),
 )
 SPINE = ("spine1", "spine2", "spine3")
+# Our trunk at rest: from the pelvis, metres, y up, x to its left (engine.motion.skeleton).
+HIP_HEIGHT, SHOULDER_HEIGHT = -0.075, 0.487
+TRUNK = {
+    "pelvis": (0.0, 0.0, 0.0),
+    "spine1": (0.0, 0.132, 0.0),
+    "spine2": (0.0, 0.275, 0.0),
+    "spine3": (0.0, 0.332, 0.0),
+    "left_collar": (0.075, 0.447, -0.02),
+    "right_collar": (-0.075, 0.447, -0.02),
+}
 SKIN, CLOTHES = (0.62, 0.36, 0.25, 1.0), (0.05, 0.10, 0.28, 1.0)
 REPORT_S = 20.0
 
@@ -112,13 +124,14 @@ def film(
     num_frames = max(1, int((source.num_frames - 1) / source.fps * settings.fps) + 1)
     scene = bpy.context.scene
     scene.frame_start, scene.frame_end = 1, num_frames
-    joints = true_joints(armature, match, num_frames)
+    joints, heads = true_joints(armature, match, num_frames)
     floor = float(armature.matrix_world.translation.z)
-    synthetic_scene.build_room(joints[:, 0, :2].mean(0), floor)
-    camera = synthetic_scene.add_view(view, joints, floor, settings.fps)
+    synthetic_scene.build_room(heads[:, 0, :2].mean(0), floor)
+    camera = synthetic_scene.add_view(view, heads, floor, settings.fps)
     up = synthetic_scene.TO_Y_UP.T
     truth = {
         "joints": (joints - np.array((0.0, 0.0, floor))) @ up,
+        "bone_heads": (heads - np.array((0.0, 0.0, floor))) @ up,
         "joint_names": np.array(JOINTS),
         "fps": np.array(float(settings.fps)),
         "is_turning": np.array(view.turns),
@@ -126,29 +139,77 @@ def film(
     }
     truth["camera_translation"] += truth["camera_rotation"] @ np.array((0.0, floor, 0.0))
     np.savez_compressed(path.with_suffix(".npz"), **truth)
-    _render(path, num_frames)
+    if not path.exists():
+        _render(path, num_frames)
 
 
-def true_joints(armature: bpy.types.Object, match: BoneMatch, num_frames: int) -> np.ndarray:
-    """Where our 22 joints are in a rig's poses of frames 1 to num_frames: (T, 22, 3), z up."""
+def true_joints(
+    armature: bpy.types.Object, match: BoneMatch, num_frames: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where joints are in a rig's poses of frames 1 to num_frames: twice (T, 22, 3), z up.
+
+    First our 22 joints; then the same with the heads of bones for those of the trunk too.
+    """
     bones = {**match.bones}
     bones.setdefault("neck", match.neck[0] if match.neck else bones.get("head", ""))
     missing = [joint for joint in JOINTS if joint not in SPINE and not bones.get(joint, "")]
-    if missing:
+    if missing or not match.spine:
+        missing = missing or ["spine1"]
         raise RigError(f"The rig has no bones for {', '.join(missing)}: needs one that has them")
     chain = [bones["pelvis"], *match.spine, bones["neck"]]
+    carriers = _carriers(bones["pelvis"], match.spine)
     names = dict.fromkeys((*bones.values(), *chain))
-    scene = bpy.context.scene
-    found = np.empty((num_frames, len(JOINTS), 3))
+    scene, world = bpy.context.scene, np.array(armature.matrix_world)
+    rest = {name: world @ np.array(armature.data.bones[name].matrix_local) for name in names}
+    trunk = our_trunk({joint: rest[bone][:3, 3] for joint, bone in bones.items()})
+    held = {  # in the axes of the bone that carries it
+        joint: np.linalg.solve(rest[carriers[joint]], np.append(place, 1.0))
+        for joint, place in trunk.items()
+    }
+    ours, heads = np.empty((2, num_frames, len(JOINTS), 3))
     for frame in range(num_frames):
         scene.frame_set(frame + 1)
-        world = armature.matrix_world
-        heads = {name: np.array(world @ armature.pose.bones[name].head) for name in names}
-        spine = _chain(np.stack([heads[name] for name in chain]))
-        places = {**{joint: heads[bone] for joint, bone in bones.items()}}
+        world = np.array(armature.matrix_world)
+        posed = {name: world @ np.array(armature.pose.bones[name].matrix) for name in names}
+        places = {joint: posed[bone][:3, 3] for joint, bone in bones.items()}
+        spine = _chain(np.stack([posed[name][:3, 3] for name in chain]))
         places |= dict(zip(SPINE, spine, strict=True))
-        found[frame] = np.stack([places[joint] for joint in JOINTS])
-    return found
+        heads[frame] = np.stack([places[joint] for joint in JOINTS])
+        places |= {joint: (posed[carriers[joint]] @ at)[:3] for joint, at in held.items()}
+        ours[frame] = np.stack([places[joint] for joint in JOINTS])
+    return ours, heads
+
+
+def our_trunk(rest: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Where a resting body's trunk has our joints: the built-in one laid from hips to shoulders.
+
+    The bones of a rig's trunk begin where its maker liked; hips and shoulders are anatomy.
+    """
+    hips = (rest["left_hip"] + rest["right_hip"]) / 2
+    up = (rest["left_shoulder"] + rest["right_shoulder"]) / 2 - hips
+    size = np.linalg.norm(up) / (SHOULDER_HEIGHT - HIP_HEIGHT)
+    up /= np.linalg.norm(up)
+    left = rest["left_hip"] - rest["right_hip"]
+    left -= up * (left @ up)
+    left /= np.linalg.norm(left)
+    axes = np.stack([left, up, np.cross(left, up)]) * size
+    return {
+        joint: hips + (np.array(place) - (0.0, HIP_HEIGHT, 0.0)) @ axes
+        for joint, place in TRUNK.items()
+    }
+
+
+def _carriers(pelvis: str, spine: tuple[str, ...]) -> dict[str, str]:
+    """The bones that our joints of the trunk go along with."""
+    chest, waist = spine[-1], spine[(len(spine) - 1) // 2]
+    return {
+        "pelvis": pelvis,
+        "spine1": pelvis,
+        "spine2": waist,
+        "spine3": chest,
+        "left_collar": chest,
+        "right_collar": chest,
+    }
 
 
 def _chain(points: np.ndarray) -> np.ndarray:

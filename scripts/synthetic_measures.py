@@ -15,6 +15,8 @@ from engine.motion.motion import Motion
 from engine.motion.skeleton import SMPL_22
 from trainer.evaluation import lifting_metrics as metrics
 
+# hips to ankles, neck, head, shoulders to wrists: what the field usually compares
+LIMBS = [1, 2, 4, 5, 7, 8, 12, 15, 16, 17, 18, 19, 20, 21]
 LONG_PATH = 1.0  # metres: of shorter ones no share is told
 
 
@@ -23,24 +25,30 @@ class Truth:
     """What was filmed."""
 
     joints: Tensor  # (T, 22, 3) world, y up, the floor at 0
+    bone_heads: Tensor  # (T, 22, 3) the same, in the trunk as the rig's maker has put them
     camera: Camera  # (T,)
     fps: float
     is_turning: bool  # the camera
 
-    def at(self, times: Tensor) -> Tensor:
-        """Joints (N, 22, 3) at seconds (N,) of the video, straight between frames."""
-        place = (times * self.fps).clamp(0, len(self.joints) - 1)
-        before = place.floor().long().clamp(max=max(len(self.joints) - 2, 0))
-        after = (before + 1).clamp(max=len(self.joints) - 1)
-        part = (place - before).to(self.joints)[:, None, None]
-        return torch.lerp(self.joints[before], self.joints[after], part)
+    def at(self, times: Tensor) -> tuple[Tensor, Tensor]:
+        """Joints and bones' heads (N, 22, 3) at seconds (N,) of the video."""
+        return self._between(self.joints, times), self._between(self.bone_heads, times)
+
+    def _between(self, joints: Tensor, times: Tensor) -> Tensor:
+        place = (times * self.fps).clamp(0, len(joints) - 1)
+        before = place.floor().long().clamp(max=max(len(joints) - 2, 0))
+        after = (before + 1).clamp(max=len(joints) - 1)
+        part = (place - before).to(joints)[:, None, None]
+        return torch.lerp(joints[before], joints[after], part)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
     """One capture against its truth; mm where nothing else is said."""
 
-    pa_mpjpe: float
+    pa_mpjpe: float  # of our 22 joints
+    pa_limbs: float  # of the 14 of arms, legs, neck and head
+    pa_heads: float  # of the 22 bones' heads
     mpjpe: float
     acceleration: float  # m/s2
     path: float | None  # % of its length
@@ -70,6 +78,7 @@ def read_truth(path: Path) -> Truth:
         )
         return Truth(
             joints=joints,
+            bone_heads=_tensor(arrays["bone_heads"]),
             camera=camera,
             fps=float(arrays["fps"]),
             is_turning=bool(arrays["is_turning"]),
@@ -83,12 +92,14 @@ def _tensor(array: np.ndarray) -> Tensor:
 def measure(motion: Motion, truth: Truth, *, start: float = 0.0) -> Figures:
     """Figures of a captured motion whose first frame is at `start` seconds of the video."""
     times = start + torch.arange(motion.num_frames) / motion.fps
-    true = truth.at(times)
+    true, heads = truth.at(times)
     joints = in_true_world(motion, truth)
     size = body_size(joints) / body_size(true)
     upright = _up_in_first_camera(motion.camera) * _up_in_first_camera(truth.camera)
     return Figures(
         pa_mpjpe=1e3 * float(metrics.aligned_error(joints, true).mean()),
+        pa_limbs=1e3 * float(metrics.aligned_error(joints[:, LIMBS], true[:, LIMBS]).mean()),
+        pa_heads=1e3 * float(metrics.aligned_error(joints, heads).mean()),
         mpjpe=1e3 * float(metrics.joint_error(joints, true).mean()),
         acceleration=float(metrics.acceleration_error(joints, true, motion.fps).mean()),
         path=_path(joints[:, 0], true[:, 0]),
