@@ -37,31 +37,15 @@ import synthetic_scene
 from check_retargeting import read_motion
 from render_motion import character_meshes
 from retarget_rigs import load_file
+from synthetic_trunk import JOINTS, SPINE, our_trunk, spread_spine
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from blender_addon.rig.bone_match import BoneMatch, RigError
+from blender_addon.scene import target
 from blender_addon.scene.action_writer import write_action
 from blender_addon.scene.rest_pose import match_bones
 
-# Our 22 joints; what is between two bones is found by _chain.
-JOINTS = (
-    *("pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2"),
-    *("left_ankle", "right_ankle", "spine3", "left_foot", "right_foot", "neck", "left_collar"),
-    *("right_collar", "head", "left_shoulder", "right_shoulder", "left_elbow", "right_elbow"),
-    *("left_wrist", "right_wrist"),
-)
-SPINE = ("spine1", "spine2", "spine3")
-# Our trunk at rest: from the pelvis, metres, y up, x to its left (engine.motion.skeleton).
-HIP_HEIGHT, SHOULDER_HEIGHT = -0.075, 0.487
-TRUNK = {
-    "pelvis": (0.0, 0.0, 0.0),
-    "spine1": (0.0, 0.132, 0.0),
-    "spine2": (0.0, 0.275, 0.0),
-    "spine3": (0.0, 0.332, 0.0),
-    "left_collar": (0.075, 0.447, -0.02),
-    "right_collar": (-0.075, 0.447, -0.02),
-}
 SKIN, CLOTHES = (0.62, 0.36, 0.25, 1.0), (0.05, 0.10, 0.28, 1.0)
 REPORT_S = 20.0
 
@@ -120,7 +104,8 @@ def film(
     dress(armature)
     source = read_motion(motion)
     match = match_bones(armature)
-    write_action(armature, source, start_frame=1, match=match)
+    options = target.options_of(armature)  # by themselves, as an artist would find them
+    write_action(armature, source, start_frame=1, match=match, options=options)
     num_frames = max(1, int((source.num_frames - 1) / source.fps * settings.fps) + 1)
     scene = bpy.context.scene
     scene.frame_start, scene.frame_end = 1, num_frames
@@ -140,7 +125,7 @@ def film(
     truth["camera_translation"] += truth["camera_rotation"] @ np.array((0.0, floor, 0.0))
     np.savez_compressed(path.with_suffix(".npz"), **truth)
     if not path.exists():
-        _render(path, num_frames)
+        render_movie(path, num_frames)
 
 
 def true_joints(
@@ -172,31 +157,12 @@ def true_joints(
         world = np.array(armature.matrix_world)
         posed = {name: world @ np.array(armature.pose.bones[name].matrix) for name in names}
         places = {joint: posed[bone][:3, 3] for joint, bone in bones.items()}
-        spine = _chain(np.stack([posed[name][:3, 3] for name in chain]))
+        spine = spread_spine(np.stack([posed[name][:3, 3] for name in chain]))
         places |= dict(zip(SPINE, spine, strict=True))
         heads[frame] = np.stack([places[joint] for joint in JOINTS])
         places |= {joint: (posed[carriers[joint]] @ at)[:3] for joint, at in held.items()}
         ours[frame] = np.stack([places[joint] for joint in JOINTS])
     return ours, heads
-
-
-def our_trunk(rest: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Where a resting body's trunk has our joints: the built-in one laid from hips to shoulders.
-
-    The bones of a rig's trunk begin where its maker liked; hips and shoulders are anatomy.
-    """
-    hips = (rest["left_hip"] + rest["right_hip"]) / 2
-    up = (rest["left_shoulder"] + rest["right_shoulder"]) / 2 - hips
-    size = np.linalg.norm(up) / (SHOULDER_HEIGHT - HIP_HEIGHT)
-    up /= np.linalg.norm(up)
-    left = rest["left_hip"] - rest["right_hip"]
-    left -= up * (left @ up)
-    left /= np.linalg.norm(left)
-    axes = np.stack([left, up, np.cross(left, up)]) * size
-    return {
-        joint: hips + (np.array(place) - (0.0, HIP_HEIGHT, 0.0)) @ axes
-        for joint, place in TRUNK.items()
-    }
 
 
 def _carriers(pelvis: str, spine: tuple[str, ...]) -> dict[str, str]:
@@ -210,14 +176,6 @@ def _carriers(pelvis: str, spine: tuple[str, ...]) -> dict[str, str]:
         "left_collar": chest,
         "right_collar": chest,
     }
-
-
-def _chain(points: np.ndarray) -> np.ndarray:
-    """Three joints between the ends of a chain (N, 3); a chain of three has them itself."""
-    at = np.linspace(0, len(points) - 1, 5)[1:-1]
-    before = np.minimum(at.astype(int), len(points) - 2)
-    part = (at - before)[:, None]
-    return (1 - part) * points[before] + part * points[before + 1]
 
 
 def dress(armature: bpy.types.Object) -> None:
@@ -256,7 +214,7 @@ def _plain(name: str, colour: tuple[float, ...]) -> bpy.types.Material:
     return material
 
 
-def _render(path: Path, num_frames: int) -> None:
+def render_movie(path: Path, num_frames: int) -> None:
     """The scene's frames as a movie that is there only when it is whole."""
     scene = bpy.context.scene
     render = scene.render
