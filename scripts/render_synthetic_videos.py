@@ -100,7 +100,8 @@ def film(
     """
     with _quiet(), contextlib.redirect_stdout(io.StringIO()):  # importers talk
         armature = load_file(rig)
-    synthetic_scene.set_renderer(tuple(settings.size), settings.fps, settings.samples)
+    size = tuple(settings.size)
+    synthetic_scene.set_renderer(size, settings.fps, settings.samples, denoise=view.turns)
     dress(armature)
     source = read_motion(motion)
     match = match_bones(armature)

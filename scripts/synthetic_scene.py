@@ -102,7 +102,7 @@ def _patches(name: str, colours: tuple[tuple[float, ...], ...]) -> bpy.types.Mat
     return material
 
 
-def set_renderer(size: tuple[int, int], fps: int, samples: int) -> None:
+def set_renderer(size: tuple[int, int], fps: int, samples: int, *, denoise: bool = False) -> None:
     """Cycles with few samples on one thread; their noise is another one in every frame."""
     scene = bpy.context.scene
     render = scene.render
@@ -114,7 +114,8 @@ def set_renderer(size: tuple[int, int], fps: int, samples: int) -> None:
     render.fps, render.fps_base = fps, 1.0
     cycles = scene.cycles
     cycles.device, cycles.samples = "CPU", samples
-    cycles.use_denoising = cycles.use_adaptive_sampling = False
+    # specks of noise look like corners that come and go, and hide how a camera turns
+    cycles.use_denoising, cycles.use_adaptive_sampling = denoise, False
     cycles.max_bounces = 1
     # noise that stays where it is would tell that the camera does
     cycles.use_animated_seed = True
