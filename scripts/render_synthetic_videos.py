@@ -100,8 +100,7 @@ def film(
     """
     with _quiet(), contextlib.redirect_stdout(io.StringIO()):  # importers talk
         armature = load_file(rig)
-    size = tuple(settings.size)
-    synthetic_scene.set_renderer(size, settings.fps, settings.samples, denoise=view.turns)
+    synthetic_scene.set_renderer(tuple(settings.size), settings.fps, settings.samples)
     dress(armature)
     source = read_motion(motion)
     match = match_bones(armature)
@@ -112,7 +111,7 @@ def film(
     scene.frame_start, scene.frame_end = 1, num_frames
     joints, heads = true_joints(armature, match, num_frames)
     floor = float(armature.matrix_world.translation.z)
-    synthetic_scene.build_room(heads[:, 0, :2].mean(0), floor)
+    synthetic_scene.build_room(heads[:, 0, :2].mean(0), floor, glows=view.turns)
     camera = synthetic_scene.add_view(view, heads, floor, settings.fps)
     up = synthetic_scene.TO_Y_UP.T
     truth = {

@@ -52,8 +52,12 @@ VIEWS = {
 }
 
 
-def build_room(middle: np.ndarray, floor: float) -> None:
-    """Floor, walls and light around a place (x, y)."""
+def build_room(middle: np.ndarray, floor: float, *, glows: bool = False) -> None:
+    """Floor, walls and light around a place (x, y).
+
+    What glows has neither shadows nor a renderer's specks of noise, which look like corners that
+    come and go, and hide how a camera turns.
+    """
     scene = bpy.context.scene
     x, y, half = middle[0], middle[1], ROOM
     corners = [
@@ -68,7 +72,7 @@ def build_room(middle: np.ndarray, floor: float) -> None:
     walls = [(i, (i + 1) % 4, 4 + (i + 1) % 4, 4 + i) for i in range(4)]
     around = add_mesh(scene, "walls", np.array(low + high), walls, WALL_COLOURS[0])
     for placed, colours in ((ground, FLOOR_COLOURS), (around, WALL_COLOURS)):
-        placed.data.materials.append(_patches(placed.name, colours))
+        placed.data.materials.append(_patches(placed.name, colours, glows=glows))
     world = bpy.data.worlds.new("sky")
     scene.world = world
     if bpy.app.version < (5, 0):  # later ones always have nodes
@@ -83,7 +87,9 @@ def build_room(middle: np.ndarray, floor: float) -> None:
     scene.collection.objects.link(sun)
 
 
-def _patches(name: str, colours: tuple[tuple[float, ...], ...]) -> bpy.types.Material:
+def _patches(
+    name: str, colours: tuple[tuple[float, ...], ...], *, glows: bool
+) -> bpy.types.Material:
     """Soft patches of two colours: a background with corners to follow, as real ones have."""
     material = bpy.data.materials.new(name)
     if bpy.app.version < (5, 0):
@@ -98,11 +104,15 @@ def _patches(name: str, colours: tuple[tuple[float, ...], ...]) -> bpy.types.Mat
     between = nodes.new("ShaderNodeValToRGB")
     between.color_ramp.elements[0].color, between.color_ramp.elements[1].color = colours
     links.new(cells.outputs["Color"], between.inputs["Fac"])
-    links.new(between.outputs["Color"], surface.inputs["Base Color"])
+    if glows:
+        surface.inputs["Base Color"].default_value = (0.0, 0.0, 0.0, 1.0)
+        surface.inputs["Specular IOR Level"].default_value = 0.0
+        surface.inputs["Emission Strength"].default_value = 1.0
+    links.new(between.outputs["Color"], surface.inputs["Emission Color" if glows else "Base Color"])
     return material
 
 
-def set_renderer(size: tuple[int, int], fps: int, samples: int, *, denoise: bool = False) -> None:
+def set_renderer(size: tuple[int, int], fps: int, samples: int) -> None:
     """Cycles with few samples on one thread; their noise is another one in every frame."""
     scene = bpy.context.scene
     render = scene.render
@@ -114,8 +124,7 @@ def set_renderer(size: tuple[int, int], fps: int, samples: int, *, denoise: bool
     render.fps, render.fps_base = fps, 1.0
     cycles = scene.cycles
     cycles.device, cycles.samples = "CPU", samples
-    # specks of noise look like corners that come and go, and hide how a camera turns
-    cycles.use_denoising, cycles.use_adaptive_sampling = denoise, False
+    cycles.use_denoising = cycles.use_adaptive_sampling = False
     cycles.max_bounces = 1
     # noise that stays where it is would tell that the camera does
     cycles.use_animated_seed = True
