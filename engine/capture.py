@@ -25,6 +25,7 @@ from engine.motion.floor import at_standing_height, level, standing
 from engine.motion.foot_lock import lock_feet, place_on_floor
 from engine.motion.motion import Motion
 from engine.motion.resample import resample
+from engine.motion.stature import at_usual_stature
 from engine.motion.track_fit import fit_to_keypoints
 from engine.video.cleaning import clean
 from engine.video.footage import Footage, Wanted, clock_rate, on_clock
@@ -175,7 +176,7 @@ def capture(
     fitted = refine(
         upright, targets, lambda step, steps: report(54 + 44 * step // max(steps, 1), 100)
     )
-    placed = _on_floor(fitted)
+    placed = _on_floor(at_usual_stature(fitted))
     quality = measure(
         placed,
         targets,

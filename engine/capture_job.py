@@ -104,7 +104,7 @@ def run_captures(
 
         if made is None or prior is not None:
             options = replace(job.options, seed=job.options.seed + candidate)
-            better = None if prior is None else _better(prior, job.prompt, options.seed)
+            better = None if prior is None else better_by(prior, job.prompt, options.seed)
             made = patiently(_capturing(footage, lifter, options, better), report_made)
         yield footage, made
 
@@ -184,8 +184,13 @@ def _lifts(info: CheckpointInfo) -> bool:
     return "video" in info.accepts and info.method != "video_mdm"
 
 
-def _better(prior: Method, prompt: Prompt | None, seed: int) -> Refine:
-    """The prior's way to better a lifted motion, a window at a time."""
+def as_lifted(motion: Motion, keypoints: Tensor, report: Report) -> Motion:
+    """In the place of a fit to the keypoints: the lifter's motion as it is."""
+    return motion
+
+
+def better_by(prior: Method, prompt: Prompt | None, seed: int) -> Refine:
+    """A prior's way to make a lifted motion more likely, a window at a time; for `capture`."""
     assert isinstance(prior, VideoMdm)
     options = RefineOptions(seed=seed)
 

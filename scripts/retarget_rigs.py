@@ -92,6 +92,29 @@ def load(name: str, data: Path) -> bpy.types.Object:
         armature = build(MADE[name])
     else:
         armature = _imported(data / "rigs" / FILES[name])
+    _forget_animation(armature)
+    return armature
+
+
+def load_file(path: Path) -> bpy.types.Object:
+    """An empty file with the rig of an .fbx, .glb, .gltf or .vrm in it, as load() does.
+
+    Raises:
+        ValueError: the file has no armature, or can't be read.
+    """
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    try:
+        armature = _imported(path)
+    except StopIteration:
+        raise ValueError(f"{path} has no armature") from None
+    except RuntimeError as error:
+        raise ValueError(f"{path} can't be read: {str(error).strip()}") from error
+    _forget_animation(armature)
+    return armature
+
+
+def _forget_animation(armature: bpy.types.Object) -> None:
+    """The armature in its rest pose, and active."""
     if armature.animation_data is not None:  # its drivers are Rigify's and stay
         armature.animation_data.action = None
         for track in list(armature.animation_data.nla_tracks):
@@ -100,7 +123,6 @@ def load(name: str, data: Path) -> bpy.types.Object:
         bone.matrix_basis = Matrix()
     bpy.context.view_layer.objects.active = armature
     bpy.context.view_layer.update()
-    return armature
 
 
 def _rigify() -> bpy.types.Object:

@@ -36,8 +36,9 @@ class FitDeviations:
 
     keypoint: float = 0.012  # of the person's height in the picture
     mistake: float = 0.06  # of it; a keypoint that is further off is rather wrong
-    limb: float = 0.5  # radians from the lifter's pose
+    limb: float = 0.5  # radians from the lifter's pose, about the camera's direction
     trunk: float = 0.25
+    depth: float = 0.1  # as a share of these: radians that turn towards the camera or away
     bone: float = 0.1  # logarithm of a length
     acceleration: float = 20.0  # metres per second squared of a joint; costs by its size
     tremble: float = 6.0  # of it; smaller ones cost by their square
@@ -97,9 +98,11 @@ class TrackLoss:
         spread = log_bones.new_full((22,), known.limb)
         spread[list(_TRUNK)] = known.trunk
         self._trust = 1.0 / spread.square()[:, None]
+        self._trust_depth = self._trust / known.depth**2
         self._below = log_bones.new_tensor(_BELOW)
         self._seen_from = log_bones.new_tensor(_JOINTS if of_joints else _SEEN_FROM)
         self._ears = log_bones.new_tensor(EARS_OFFSET)[:, None]
+        self._ahead = self._ahead_of_joints()  # (3, J, T)
 
     def __call__(self, corrections: Corrections) -> tuple[Tensor, Corrections]:
         """The loss (), and how it changes with the corrections."""
@@ -115,7 +118,8 @@ class TrackLoss:
         below = self._below @ force  # (3, J, T) all forces on what is below a joint
         torque = self._below @ _cross(points, force) - _cross(points[:, :_EARS], below)
         bend = (turned * torque[:, None]).sum(0)
-        held = turns * self._trust
+        about = self._ahead * (self._ahead * turns).sum(0)
+        held = turns * self._trust_depth + about * (self._trust - self._trust_depth)
         count = turns.shape[-1]
         loss = loss + (turns * held).sum() / (3 * count)
         loss = loss + (corrections.moves / self._known.root).square().sum() / count
@@ -133,6 +137,17 @@ class TrackLoss:
     def rotations(self, turns: Tensor) -> Tensor:
         """The motion's rotations with the turns (3, J, T): (T, 22, 3, 3)."""
         return _multiply(self._start, _exponential(turns)).permute(3, 2, 0, 1)
+
+    def _ahead_of_joints(self) -> Tensor:
+        """Where the camera looks, in each joint's axes (3, J, T), before anything is corrected.
+
+        A turn about it shows fully in the picture; one across it hardly does, and keypoints that
+        are a little off ask for large ones: there the lifter knows better.
+        """
+        frames = self._start.shape[-1]
+        turns = self._start.new_zeros(3, 22, frames)
+        turned = self._posed(turns, proportions.rest_offsets(self._bones))[1]
+        return (turned * self._camera_axes[2][:, None, None]).sum(0)
 
     def _posed(self, turns: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
         """Points (3, P, T) from the root, and rotations (3, 3, J, T) to the motion's world."""

@@ -117,3 +117,23 @@ def test_a_slope_is_levelled_and_still_feet_stand(truth: Motion) -> None:
     feet = levelled.joints()[:, 10]
     assert (feet[0, 1] - feet[-1, 1]).abs() < 0.05  # it was 0.2
     assert standing(levelled)[2:6].bool().all()
+
+
+def test_depth_stays_the_lifters(truth: Motion) -> None:
+    """A keypoint off along a limb must not swing it towards the camera."""
+    keypoints = _keypoints(truth)
+    shoulder, elbow, wrist = (keypoints[:, joint, :2].clone() for joint in (16, 18, 20))
+    keypoints[:, 18, :2] = shoulder + 0.9 * (elbow - shoulder)
+    keypoints[:, 20, :2] = keypoints[:, 18, :2] + 0.9 * (wrist - elbow)
+
+    def turned(motion: Motion) -> torch.Tensor:
+        assert motion.camera is not None
+        depth = motion.camera.to_camera(motion.joints())[..., 2]
+        return depth[:, [18, 20]] - depth[:, [16, 18]]
+
+    def off(depth: float) -> float:
+        known = FitDeviations(num_steps=60, depth=depth, bone=1e-3)
+        fitted = fit_to_keypoints(truth, keypoints, lambda *_: None, deviations=known)
+        return float((turned(fitted) - turned(truth)).abs().mean())
+
+    assert off(FitDeviations().depth) < 0.8 * off(1.0)
