@@ -32,14 +32,6 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "trainer" / "results" / "video_mdm.json"
 PRESET = "video-mdm-free"
 LIFTED = 4  # one test clip of so many is lifted, which takes as long as sampling all captions
-SAME = (  # of all rows
-    "model.denoiser.width=192",
-    "model.denoiser.feedforward=768",
-    "model.denoiser.detail_width=96",
-    "rewordings=1",
-    "loop.validate_every=500",
-    "loop.save_every=500",
-)
 TRUTH = ("teacher=truth", "supervision=3d")
 TAUGHT = ("supervision=3d",)
 ROWS: dict[str, tuple[str, tuple[str, ...]]] = {  # what it is, and what it changes
@@ -124,7 +116,7 @@ def main() -> int:
 
 def words_of(row: str, args: argparse.Namespace) -> list[str]:
     """The words of `trainer train` for a row."""
-    settings = (*SAME, f"loop.num_steps={args.steps}", *ROWS[row][1])
+    settings = (f"loop.num_steps={args.steps}", *ROWS[row][1])
     words = [PRESET, *(word for setting in settings for word in ("--set", setting))]
     return [*words, "--data", args.data] if args.data else words
 

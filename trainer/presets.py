@@ -87,7 +87,15 @@ PRESETS: dict[str, Preset] = {
     "video-mdm-free": Preset(
         training=VideoMdmTraining(
             licence=FREE_LICENCE,
-            loop=LoopSettings(num_steps=16_000, decay_fraction=0.3, validate_every=500),
+            model=MdmConfig(
+                denoiser=DenoiserConfig(
+                    num_features=137, width=192, feedforward=768, detail_width=96
+                )
+            ),
+            rewordings=1,
+            loop=LoopSettings(
+                num_steps=4_800, decay_fraction=0.3, validate_every=500, save_every=500
+            ),
         ),
         data="free, with teacher motions",
         purpose="text to motion learned from 2D keypoints alone, commercial use allowed",

@@ -34,7 +34,7 @@ from engine.networks.text_encoder import WIDTH, TextFeatures, encode_text
 # keep their lengths tell depth: how far a limb points towards the camera is seen by how short it
 # looks.
 RAY_FIT = FitDeviations(
-    keypoint=0.015, mistake=0.15, limb=0.17, trunk=0.17, root=1.0, turn_seconds=0.1
+    keypoint=0.015, mistake=0.15, limb=0.17, trunk=0.17, depth=1.0, root=1.0, turn_seconds=0.1
 )
 
 
