@@ -118,7 +118,7 @@ PRESETS: dict[str, Preset] = {
                 save_every=50,
                 log_every=10,
             ),
-            learning_rate=3e-4,
+            learning_rate=2e-4,
             batch_size=8,
         ),
         data="your own videos, with teacher motions",

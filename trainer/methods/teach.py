@@ -69,7 +69,7 @@ class TeachTraining(VideoMdmTraining):
     cameras: str = "estimated"
     replay: str = ""  # a corpus to practise what is known with; "": the base's own motions
     replay_clips: int = 192
-    replay_weight: float = 5.0  # of x0 against x0, which hardly differ
+    replay_weight: float = 20.0  # of x0 against x0, which hardly differ
 
     def __post_init__(self) -> None:
         super().__post_init__()
