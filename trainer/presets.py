@@ -118,7 +118,7 @@ PRESETS: dict[str, Preset] = {
     "video-mdm-teach": Preset(
         training=TeachTraining(
             loop=LoopSettings(
-                num_steps=400,
+                num_steps=300,
                 warmup_steps=20,
                 decay_fraction=0.5,
                 ema_decay=0.99,
@@ -126,7 +126,7 @@ PRESETS: dict[str, Preset] = {
                 save_every=50,
                 log_every=10,
             ),
-            learning_rate=5e-5,
+            learning_rate=2e-4,
             batch_size=8,
         ),
         data="your own videos, with teacher motions",

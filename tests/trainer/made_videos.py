@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import av
@@ -11,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.video.keypoints import Region, Sighting
+from trainer.data.video_corpus import VideoWork
+from trainer.data.video_views import MadeVideo, read_video
 
 Image = NDArray[np.uint8]
 SIZE = (320, 240)  # width and height
+_READING_S = 0.3  # of a made video, at least: so that a test can come in between
 
 
 def wall(seed: int, *, zoom: float = 1.0, shift: float = 0.0) -> Image:
@@ -64,6 +68,12 @@ class WallDetector:
         points = np.column_stack((places, np.full(33, 0.95)))
         region = Region(x=160.0, y=120.0, side=1.25 * self._height)
         return Sighting(keypoints=points.astype(np.float32), presence=1.0, region=region)
+
+
+def read_wall_work(work: VideoWork, report: Callable[[float], None]) -> MadeVideo:
+    """What `prepare video` spreads, with the made detector; other processes find it by its name."""
+    time.sleep(_READING_S)
+    return read_video(work.source, work.settings, WallDetector(), report)
 
 
 # number, x and y; the point after each is its opposite

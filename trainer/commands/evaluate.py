@@ -80,6 +80,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--camera-seed", type=int, default=1_000, metavar="N", help="lifters: other cameras, bodies"
     )
     parser.add_argument("--report", type=Path, metavar="JSON", help="write all figures")
+    parser.add_argument(
+        "--sheet", type=Path, metavar="PNG", help="on lifted clips: draw them and the samples"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     parser.add_argument("--write-header", action="store_true", help="into the checkpoints as well")
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
@@ -94,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
             return run_lifters(args, _paths(args), _progress)
         if is_taught(args.data):
             return run_style(args, _paths(args), _progress)
+        if args.sheet:
+            raise ValueError("--sheet draws lifted clips, of `prepare teacher`: --data has none")
         evaluator, info = load_evaluator(args.evaluator)
         clips = _thin_out(load_corpus(args.data, args.split), args.limit)
         methods = load_compared(_paths(args), _device(args.device))
@@ -125,7 +130,7 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError(f"--seeds is {args.seeds}, needs 1 or more")
     if args.limit is not None and args.limit < 2:
         raise ValueError(f"--limit is {args.limit}, needs 2 or more")
-    for path in (args.report, args.novelty):
+    for path in (args.report, args.novelty, args.sheet):
         if path and path.exists() and not args.overwrite:
             raise ValueError(f"{path} is there already: choose another, or --overwrite")
 

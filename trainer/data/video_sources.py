@@ -12,7 +12,7 @@ A video that isn't in the table has its captions in a text file beside it (`NAME
 what follows a # isn't read), or else in its own name: jumping_jacks_03.mp4 is "a person does
 jumping jacks" and "jumping jacks"; names that cameras give (IMG_0012, VID_20260101_120000) say
 nothing. Splits go by video, by a hash of its name: of 20 videos and more a tenth each is val and
-test, of fewer a sixth each.
+test, of fewer a sixth each; where the table names any for test, those are all of test, and so val.
 """
 
 from __future__ import annotations
@@ -258,12 +258,16 @@ def _names_of(sources: Sequence[VideoSource]) -> dict[str, VideoSource]:
 
 
 def _split(sources: Sequence[VideoSource]) -> list[VideoSource]:
-    """Splits of those that the table doesn't tell."""
+    """Splits of those that the table doesn't tell; of one that it tells any, it tells all."""
     free = [source for source in sources if not source.split and source.parts]
+    told = {source.split for source in sources}
     order = sorted(free, key=lambda source: sha256(source.name.encode()).hexdigest())
     each = round(0.1 * len(free)) if len(free) >= _LARGE else len(free) // 6
-    chosen = dict.fromkeys((source.video_id for source in order[:each]), "test")
-    chosen |= dict.fromkeys((source.video_id for source in order[each : 2 * each]), "val")
+    chosen: dict[str, str] = {}
+    for split in ("test", "val"):
+        if split not in told:
+            chosen |= dict.fromkeys((source.video_id for source in order[:each]), split)
+            order = order[each:]
     return [
         source if source.split else replace(source, split=chosen.get(source.video_id, "train"))
         for source in sources

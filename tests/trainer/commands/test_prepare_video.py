@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.trainer.made_videos import dark, wall, write_video
+from tests.trainer.made_videos import dark, read_wall_work, wall, write_video
 from tests.trainer.test_spread import two_nodes
 from trainer.__main__ import main
 from trainer.commands import prepare_video
 from trainer.data.views_corpus import read_views
 
+PROJECT = Path(__file__).resolve().parents[3]
+TIMEOUT_S = 120.0
 NAMES = ("gvhmr_tennis.mp4", "openpose_examples_video.avi")
 
 
@@ -87,12 +92,40 @@ def real_videos(real_data: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def made_videos(tmp_path: Path) -> Path:
+    """Eight short ones, in which the made detector sees somebody, and one that is broken."""
+    folder = tmp_path / "made"
+    folder.mkdir()
+    for number in range(8):
+        pictures = [wall(number)] * (45 + number)
+        write_video(folder / f"stand_{number}.mp4", [*pictures, dark(), *pictures])
+    (folder / "broken.mp4").write_text("not a video")
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own
 def test_the_same_bytes_from_one_process_from_two_and_from_a_cluster(
+    made_videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare_video, "read_work", read_wall_work)
+    assert prepare(made_videos, tmp_path / "one") == 0
+    expected = contents(tmp_path / "one")
+    assert sum(name.endswith(".npz") for name in expected) == 16
+    assert prepare(made_videos, tmp_path / "two", "--jobs", "2") == 0
+    assert contents(tmp_path / "two") == expected
+    with two_nodes() as address:
+        assert prepare(made_videos, tmp_path / "ray", "--ray", address) == 0
+    assert contents(tmp_path / "ray") == expected
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Ray's own
+def test_real_videos_give_the_same_bytes_however_they_are_read(
     real_videos: Path, tmp_path: Path
 ) -> None:
-    words = ("--captions", str(real_videos / "captions.csv"), "--people", "all")
+    words = ("--captions", str(real_videos / "captions.csv"))
     assert prepare(real_videos, tmp_path / "one", *words) == 0
     expected = contents(tmp_path / "one")
     [first, second] = read_views(tmp_path / "one", "train")
@@ -106,6 +139,41 @@ def test_the_same_bytes_from_one_process_from_two_and_from_a_cluster(
     with two_nodes() as address:
         assert prepare(real_videos, tmp_path / "ray", *words, "--ray", address) == 0
     assert contents(tmp_path / "ray") == expected
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_goes_on_to_the_same_bytes(
+    made_videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, words = tmp_path / "killed", ("--jobs", "2")
+    left: list[dict[Path, int]] = []
+    for parts in (2, 5):
+        kill_when_read(made_videos, out, words, parts)
+        assert not (out / "index.jsonl").exists()
+        left.append({path: path.stat().st_mtime_ns for path in (out / "parts").glob("*.json")})
+    assert parts <= len(left[-1]) < 9
+    monkeypatch.setattr(prepare_video, "read_work", read_wall_work)
+    assert prepare(made_videos, out, *words) == 0
+    assert prepare(made_videos, tmp_path / "unbroken") == 0
+    assert contents(out) == contents(tmp_path / "unbroken")
+    for known in left:
+        assert all(path.stat().st_mtime_ns == changed for path, changed in known.items())
+
+
+def kill_when_read(videos: Path, out: Path, words: tuple[str, ...], parts: int) -> None:
+    """Prepare in a process of its own, which is killed as soon as so many videos are read."""
+    command = [sys.executable, "-m", "tests.trainer.prepare_walls", "prepare", "video"]
+    command += [str(videos), "--out", str(out), *words]
+    process = subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + TIMEOUT_S
+        while len(list((out / "parts").glob("*.json"))) < parts:
+            assert process.poll() is None, "it ended before it was killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait(TIMEOUT_S)
 
 
 @pytest.mark.slow

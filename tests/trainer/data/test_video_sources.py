@@ -125,3 +125,15 @@ def test_splits_go_by_name_and_hold_some_out_of_a_dozen(tmp_path: Path) -> None:
     make(tmp_path / "few", "hop_1.mp4", "hop_2.mp4", "hop_3.mp4")
     few, _ = captioned(find_videos([tmp_path / "few"]), None, None)
     assert {source.split for source in few} == {"train"}
+
+
+def test_where_the_table_names_any_for_test_no_other_goes_there(tmp_path: Path) -> None:
+    make(tmp_path, *(f"walks_{number}.mp4" for number in range(12)))
+    text = (
+        "video,caption,split\nwalks_3.mp4,a person walks,test\nwalks_4.mp4,a person walks,train\n"
+    )
+    sources, _ = captioned(find_videos([tmp_path]), table(tmp_path, text), None)
+    splits = {source.name: source.split for source in sources}
+    assert [name for name, split in splits.items() if split == "test"] == ["walks_3.mp4"]
+    assert list(splits.values()).count("val") == 1
+    assert splits["walks_4.mp4"] == "train"

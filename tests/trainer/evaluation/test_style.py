@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from engine.checkpoint import CheckpointInfo, save_checkpoint
+from engine.motion.representation import ROOT_LOCAL
 from tests.trainer.conftest import made_clip
 from tests.trainer.made_teachers import make_teacher_corpus
 from trainer.__main__ import main
+from trainer.commands.evaluate_style import alike, with_base
 from trainer.evaluation.style import (
+    HeldOut,
     aligned_distance,
     facing_poses,
     motion_distances,
@@ -73,6 +79,38 @@ def test_taught_clips_are_measured_from_the_command_line(
     assert set(figures["best"]) == set(figures["its training clips"])  # it knows few old prompts
     assert all(0 < figure["value"] < 1e4 for figure in figures["best"].values())
     assert told["num_clips"] == 3
+    sheet = tmp_path / "sheet.png"
+    assert main([*words, "--sheet", str(sheet)]) == 0
+    assert sheet.read_bytes().startswith(b"\x89PNG")
+    assert main([*words, "--sheet", str(sheet)]) == 2
+    assert "is there already" in capsys.readouterr().err
     lifter = Path(__file__).parents[3] / "engine" / "models" / "hmmr-free.safetensors"
     assert main([*words[:1], model, *words[2:], "--compare", str(lifter)]) == 2
     assert "takes no prompt" in capsys.readouterr().err
+
+
+def test_a_taught_model_is_held_against_its_base_while_that_is_there(tmp_path: Path) -> None:
+    base, taught = tmp_path / "base.safetensors", tmp_path / "taught.safetensors"
+    info = CheckpointInfo(
+        method="video_mdm",
+        method_config={},
+        accepts=("prompt",),
+        fps=20.0,
+        feature_blocks=ROOT_LOCAL.sizes,
+    )
+    tensors = {"model.weight": torch.zeros(1)}
+    save_checkpoint(base, info, tensors)
+    save_checkpoint(taught, replace(info, training={"settings": {"base": str(base)}}), tensors)
+    assert with_base([base]) == [base]
+    assert with_base([taught]) == [taught, base]
+    base.unlink()
+    assert with_base([taught]) == [taught]
+
+
+def test_a_clip_is_held_against_the_training_clips_of_its_caption() -> None:
+    walk, wave, jump = (
+        HeldOut(joints=np.zeros((3, 22, 3), np.float32), captions=(caption,))
+        for caption in ("walk", "wave", "jump")
+    )
+    assert alike(walk, [wave, walk]) == [walk]
+    assert alike(jump, [wave, walk]) == [wave, walk]
