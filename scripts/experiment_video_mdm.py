@@ -63,9 +63,11 @@ COLUMNS = (
     ("low_foot_skate_mm", "toe slide, mm"),
     ("jitter", "jitter"),
     ("teacher_mpjpe", "teacher MPJPE"),
+    ("rays_mpjpe", "on rays"),
     ("lift_mpjpe", "lift MPJPE"),
     ("teacher_world_mpjpe", "in the world"),
-    ("lift_world_mpjpe", "lift, world"),
+    ("rays_world_mpjpe", "on rays"),
+    ("lift_world_mpjpe", "lift"),
 )
 
 

@@ -46,6 +46,7 @@ class RefineOptions:
     start: float = 10.0  # timestep to which it is noised, of the 50 that are learned
     num_steps: int = 3  # 0: its joints go onto their rays, and the prior isn't asked
     guidance_scale: float = 1.5  # for a prompt; without one there is none
+    trust: float = 0.3  # in the prior's poses against those that the rays alone have led to
     share: float = 0.9  # of the way to its ray that a joint goes in every step
 
 
@@ -64,7 +65,8 @@ class VideoMdm(Mdm):
 
         Its joints go onto their rays, its bones keeping their lengths; then it is noised and
         denoised with every x0 drawn to the rays that it has come to lie on, which shake less than
-        the keypoints; then it goes onto the keypoints' rays once more.
+        the keypoints; what the prior makes of it is mixed in, and it goes onto the keypoints' rays
+        once more.
 
         Args:
             motion: T frames at info.fps.
@@ -84,16 +86,13 @@ class VideoMdm(Mdm):
                 f"at {self.info.fps:g}"
             )
         fitted = _on_rays(motion, sight, report)
-        if options.num_steps == 0:
-            return fitted
-        joints = self._sampled(fitted.joints(), _steady(fitted, sight), prompt, options, report)
-        rotations = solve_local_rotations(joints, motion.skeleton)
-        likelier = replace(
-            fitted,
-            root_translation=joints[:, 0],
-            local_rotations=rot.make_continuous(rotations),
-        )
-        return _on_rays(likelier, sight, report)
+        if options.num_steps > 0:
+            known = fitted.joints()
+            sampled = self._sampled(known, _steady(fitted, sight), prompt, options, report)
+            joints = torch.lerp(known, sampled, options.trust)
+            rotations = rot.make_continuous(solve_local_rotations(joints, motion.skeleton))
+            fitted = replace(fitted, root_translation=joints[:, 0], local_rotations=rotations)
+        return _on_rays(fitted, sight, report)
 
     def _sampled(
         self,
