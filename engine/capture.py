@@ -164,7 +164,8 @@ def capture(
     report(0, 100)
     lifted = lifter.run(clip, sample, lambda step, steps: report(10 * step // max(steps, 1), 100))
     if better is not None:
-        lifted = better(lifted, _at_times_of(lifted, clip), report)
+        # it reports steps of its own, over and over: they only tell that the job may be stopped
+        lifted = better(lifted, _at_times_of(lifted, clip), lambda step, of: report(10, 100))
     motion = _of_length(resample(lifted, seen.fps), stop - first)
     targets = clip.track().keypoints
     fitted = refine(

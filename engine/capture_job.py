@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from engine.capture import (
@@ -26,6 +25,7 @@ from engine.methods.video_mdm import RefineOptions, VideoMdm
 from engine.motion.joint_points import joint_points
 from engine.motion.motion import Motion
 from engine.motion.ray_projection import Sight
+from engine.motion.track_fit import chained, chunk_starts
 from engine.video.ahead import patiently
 from engine.video.footage import Footage, watch
 from engine.video.frames import Span, VideoReader, span_of_frames
@@ -37,6 +37,8 @@ DETECTORS = ("blazepose", "rtmpose")
 _STEPS = 1000  # in which progress is counted
 _WATCHED = 700  # of them, when the footage has been watched
 _WINDOW_SECONDS = 10.0  # that a prior sees at once
+_OVERLAP_SECONDS = 1.0  # over which one window goes over into the next
+_LEAST_FRAMES = 2  # that a prior can better
 
 
 class HasModels(Protocol):
@@ -198,26 +200,18 @@ def better_by(prior: Method, prompt: Prompt | None, seed: int) -> Refine:
         assert motion.camera is not None
         points, confidence = joint_points(motion, keypoints)
         sight = Sight(camera=motion.camera, plane_points=points, confidence=confidence)
-        size = round(_WINDOW_SECONDS * motion.fps)
-        root, rotations = [], []
-        for start in range(0, motion.num_frames, size):
-            stop = min(motion.num_frames, start + size)
-            part = motion.crop(start, stop)
-            if part.num_frames >= 2:
-                part = prior.refine(part, sight[start:stop], prompt, options, report)
-            root.append(part.root_translation)
-            rotations.append(part.local_rotations)
-        return Motion(
-            fps=motion.fps,
-            skeleton=motion.skeleton,
-            root_translation=torch.cat(root),
-            local_rotations=torch.cat(rotations),
-            contacts=motion.contacts,
-            provenance=motion.provenance,
-            warnings=motion.warnings,
-            camera=motion.camera,
-            joint_confidence=motion.joint_confidence,
-        )
+        size, overlap = (round(s * motion.fps) for s in (_WINDOW_SECONDS, _OVERLAP_SECONDS))
+        windows = chunk_starts(motion.num_frames, size, overlap)
+        if motion.num_frames < _LEAST_FRAMES:
+            return motion
+        parts = [
+            prior.refine(motion.crop(*window), sight[slice(*window)], prompt, options, report)
+            for window in windows
+        ]
+        told: dict[str, object] = {"prior": prior.info.name, "prior_hash": prior.info.model_hash}
+        if prompt is not None:
+            told["prior_prompt"] = prompt.text
+        return replace(chained(parts, windows), provenance={**motion.provenance, **told})
 
     return better
 

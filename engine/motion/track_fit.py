@@ -10,7 +10,7 @@ reach, where a filter would cut it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -59,7 +59,7 @@ def fit_to_keypoints(
             f"keypoints has shape {tuple(keypoints.shape)}, needs ({motion.num_frames}, 22, 3)"
         )
     known = deviations or FitDeviations()
-    starts = _chunk_starts(motion.num_frames)
+    starts = chunk_starts(motion.num_frames, CHUNK_FRAMES, OVERLAP_FRAMES)
     total = known.num_steps * len(starts)
     log_bones = _log_bones(motion) if is_body_known else None
     fitted: list[Motion] = []
@@ -73,7 +73,7 @@ def fit_to_keypoints(
         )
         fitted.append(part.run(report_all))
         log_bones = part.log_bones() if log_bones is None else log_bones  # one body for the clip
-    return _chained(fitted, starts)
+    return chained(fitted, starts)
 
 
 class _Fit:
@@ -169,22 +169,30 @@ def _log_bones(motion: Motion) -> Tensor:
 _BONES = proportions.BONES
 
 
-def _chunk_starts(num_frames: int) -> list[tuple[int, int]]:
-    """First and past-the-last frame of each chunk; they overlap."""
+def chunk_starts(num_frames: int, size: int, overlap: int) -> list[tuple[int, int]]:
+    """First and past-the-last frame of each chunk of a clip; they overlap.
+
+    The last may be a quarter longer than size, so that none is short.
+    """
     chunks: list[tuple[int, int]] = []
     start = 0
     while True:
-        stop = min(num_frames, start + CHUNK_FRAMES)
-        if num_frames - stop < CHUNK_FRAMES // 4:
+        stop = min(num_frames, start + size)
+        if num_frames - stop < size // 4:
             stop = num_frames
         chunks.append((start, stop))
         if stop == num_frames:
             return chunks
-        start = stop - OVERLAP_FRAMES
+        start = stop - overlap
 
 
-def _chained(parts: list[Motion], starts: list[tuple[int, int]]) -> Motion:
-    """One motion of chunks: over their overlap the one goes over into the next."""
+def chained(parts: Sequence[Motion], starts: Sequence[tuple[int, int]]) -> Motion:
+    """One motion of chunks: over their overlap the one goes over into the next.
+
+    Args:
+        parts: the chunks of `chunk_starts`, each with its camera.
+        starts: first and past-the-last frame of each.
+    """
     whole = parts[0]
     for part, (start, _) in zip(parts[1:], starts[1:], strict=True):
         overlap = whole.num_frames - start
