@@ -87,7 +87,12 @@ def test_a_known_body_keeps_its_bones_and_joints_are_seen_themselves(truth: Moti
     off = replace(truth, local_rotations=bent)
 
     fitted = fit_to_keypoints(
-        off, keypoints, lambda step, of: None, of_joints=True, is_body_known=True
+        off,
+        keypoints,
+        lambda step, of: None,
+        deviations=FitDeviations(depth=1.0),  # true joints of true bones tell it
+        of_joints=True,
+        is_body_known=True,
     )
 
     own = torch.tensor(truth.skeleton.rest_offsets)
