@@ -200,11 +200,16 @@ def better_by(prior: Method, prompt: Prompt | None, seed: int) -> Refine:
         sight = Sight(camera=motion.camera, plane_points=points, confidence=confidence)
         size = round(_WINDOW_SECONDS * motion.fps)
         root, rotations = [], []
-        for start in range(0, motion.num_frames, size):
+        starts = range(0, motion.num_frames, size)
+        for number, start in enumerate(starts):
+
+            def report_all(step: int, steps: int, done: int = number) -> None:
+                report(done * steps + step, len(starts) * steps)
+
             stop = min(motion.num_frames, start + size)
             part = motion.crop(start, stop)
             if part.num_frames >= 2:
-                part = prior.refine(part, sight[start:stop], prompt, options, report)
+                part = prior.refine(part, sight[start:stop], prompt, options, report_all)
             root.append(part.root_translation)
             rotations.append(part.local_rotations)
         return Motion(
