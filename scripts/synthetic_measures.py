@@ -73,7 +73,7 @@ def read_truth(path: Path) -> Truth:
 
 
 def _read_truth(path: Path) -> Truth:
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         joints = _tensor(arrays["joints"])
         half = float(arrays["image_size"].max()) / 2
         count = len(joints)
