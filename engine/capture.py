@@ -163,19 +163,26 @@ def capture(
     )
     report(0, 100)
     lifted = lifter.run(clip, sample, lambda step, steps: report(10 * step // max(steps, 1), 100))
+    begun, each = 10, 44  # per cent: before and in each fit to the keypoints
     if better is not None:
-        # it reports steps of its own, over and over: they only tell that the job may be stopped
-        lifted = better(lifted, _at_times_of(lifted, clip), lambda step, of: report(10, 100))
+        lifted = better(
+            lifted,
+            _at_times_of(lifted, clip),
+            lambda step, steps: report(10 + 30 * step // max(steps, 1), 100),
+        )
+        begun, each = 40, 29
     motion = _of_length(resample(lifted, seen.fps), stop - first)
     targets = clip.track().keypoints
     fitted = refine(
-        motion, targets, lambda step, steps: report(10 + 44 * step // max(steps, 1), 100)
+        motion, targets, lambda step, steps: report(begun + each * step // max(steps, 1), 100)
     )
     # now that feet are where they are seen, they say where the floor is and when they stand
     upright = level(fitted)
     upright = replace(upright, contacts=standing(upright))
     fitted = refine(
-        upright, targets, lambda step, steps: report(54 + 44 * step // max(steps, 1), 100)
+        upright,
+        targets,
+        lambda step, steps: report(begun + each + each * step // max(steps, 1), 100),
     )
     placed = _on_floor(at_usual_stature(fitted))
     quality = measure(

@@ -204,10 +204,14 @@ def better_by(prior: Method, prompt: Prompt | None, seed: int) -> Refine:
         windows = chunk_starts(motion.num_frames, size, overlap)
         if motion.num_frames < _LEAST_FRAMES:
             return motion
-        parts = [
-            prior.refine(motion.crop(*window), sight[slice(*window)], prompt, options, report)
-            for window in windows
-        ]
+        parts: list[Motion] = []
+        for number, window in enumerate(windows):
+
+            def report_all(step: int, steps: int, done: int = number) -> None:
+                report(done * steps + step, len(windows) * steps)
+
+            whole, seen = motion.crop(*window), sight[slice(*window)]
+            parts.append(prior.refine(whole, seen, prompt, options, report_all))
         told: dict[str, object] = {"prior": prior.info.name, "prior_hash": prior.info.model_hash}
         if prompt is not None:
             told["prior_prompt"] = prompt.text

@@ -66,7 +66,7 @@ def main() -> int:
             continue
         try:
             film(motion, arguments.rig, synthetic_scene.VIEWS[view], path, arguments)
-        except (RigError, ValueError, OSError) as error:
+        except (RigError, ValueError, OSError, RuntimeError) as error:
             print(error, file=sys.stderr)
             return 1
     return 0

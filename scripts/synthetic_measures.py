@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,9 +64,16 @@ def read_truth(path: Path) -> Truth:
     """What render_synthetic_videos.py keeps beside a video.
 
     Raises:
-        OSError, KeyError, ValueError: it can't be read.
+        ValueError: it can't be read.
     """
-    with np.load(path, allow_pickle=False) as arrays:
+    try:
+        return _read_truth(path)
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} can't be read as the truth of a video: {error}") from error
+
+
+def _read_truth(path: Path) -> Truth:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         joints = _tensor(arrays["joints"])
         half = float(arrays["image_size"].max()) / 2
         count = len(joints)

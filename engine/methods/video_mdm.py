@@ -85,14 +85,21 @@ class VideoMdm(Mdm):
                 f"The motion has {num_frames} frames at {motion.fps:g} a second, needs 2 or more "
                 f"at {self.info.fps:g}"
             )
-        fitted = _on_rays(motion, sight, report)
+
+        def part(number: int) -> Report:
+            """Of the three that follow each other."""
+            return lambda step, steps: report(number * steps + step, 3 * steps)
+
+        fitted = _on_rays(motion, sight, part(0))
         if options.num_steps > 0:
             known = fitted.joints()
-            sampled = self._sampled(known, _steady(fitted, sight), prompt, options, report)
-            joints = torch.lerp(known, sampled, options.trust)
+            sampled = self._sampled(known, _steady(fitted, sight), prompt, options, part(1))
+            # where the body is the rays know better: a prior's steps add up to a drift
+            placed = sampled - sampled[:, :1] + known[:, :1]
+            joints = torch.lerp(known, placed, options.trust)
             rotations = rot.make_continuous(solve_local_rotations(joints, motion.skeleton))
             fitted = replace(fitted, root_translation=joints[:, 0], local_rotations=rotations)
-        return _on_rays(fitted, sight, report)
+        return _on_rays(fitted, sight, part(2))
 
     def _sampled(
         self,

@@ -56,11 +56,15 @@ class CameraMotion:
         here = np.asarray(grey, dtype=np.uint8)
         boxes = [np.array(extent(points)) * scale for points in people]
         step = self._lay_over(here)
-        if step is None or self._is_worn():
-            self._begin(here, boxes, self._blind_step() if step is None else step)
+        if step is None:
+            step = self._blind_step()
+            self._begin(here, boxes, step)
         else:
             self._num_blind = 0
-            self._goes_on(step)
+            if self._is_worn():
+                self._begin(here, boxes, step)
+            else:
+                self._goes_on(step)
         self._before = here
 
     def _goes_on(self, step: NDArray[np.float64]) -> None:

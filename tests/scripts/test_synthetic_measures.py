@@ -123,6 +123,16 @@ def test_truth_is_read_as_it_was_kept(truth: Truth, tmp_path: Path) -> None:
     torch.testing.assert_close(between, (truth.joints[0] + truth.joints[1]) / 2)
 
 
+def test_what_is_no_truth_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "walk-front.npz"
+    np.savez(path, joints=np.zeros((2, 22, 3)))
+    with pytest.raises(ValueError, match=r"walk-front\.npz can't be read"):
+        synthetic_measures.read_truth(path)
+    path.write_bytes(path.read_bytes()[:90])
+    with pytest.raises(ValueError, match=r"walk-front\.npz can't be read"):
+        synthetic_measures.read_truth(path)
+
+
 def test_limits_are_of_capture_and_it_must_beat_the_lifter() -> None:
     def row(way: str, error: float, path: float | None) -> check.Row:
         figures = Figures(
@@ -152,6 +162,9 @@ def test_limits_are_of_capture_and_it_must_beat_the_lifter() -> None:
     assert not check.is_good(table(50, 60, 5)), "worse than the lifter"
     assert not check.is_good(table(80, 70, 5)), "over 65 mm"
     assert not check.is_good(table(60, 50, 12)), "the path is off"
+    ways = ((60, "lifter"), (50, "capture"))
+    rows = [row(f"{way}, focal {how}", e, None) for e, way in ways for how in ("guessed", "known")]
+    assert check.is_good(check.summary(rows)), "nobody goes anywhere"
 
 
 def test_the_trunk_is_the_built_in_one() -> None:

@@ -68,7 +68,7 @@ def two_nodes() -> Iterator[str]:
     )
     try:
         cluster.add_node(num_cpus=1)
-        cluster.wait_for_nodes(timeout=TIMEOUT_S)
+        cluster.wait_for_nodes(timeout=4 * TIMEOUT_S)  # as long as a node may take to start
         yield cluster.address
     finally:
         cluster.shutdown()

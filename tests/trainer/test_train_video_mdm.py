@@ -11,13 +11,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from engine.capture_job import better_by
 from engine.checkpoint import read_info
 from engine.methods import load_method
 from engine.methods.base import Prompt, SampleOptions
 from engine.methods.video_mdm import RefineOptions, VideoMdm
 from engine.motion.representation import ROOT_LOCAL
 from engine.networks.denoiser import Denoiser
-from tests.trainer.made_teachers import make_teacher_corpus
+from tests.trainer.made_teachers import camera_around, make_teacher_corpus
 from trainer.__main__ import main
 from trainer.config import apply_overrides
 from trainer.data.corpus import CorpusError
@@ -74,6 +75,26 @@ def test_a_run_lowers_its_losses_is_sampled_and_betters_a_lift(
     options = SampleOptions(num_frames=30, seed=1, num_steps=2)
     motion = method.run(Prompt("a person walks"), options, lambda step, of: None)
     assert motion.joints().isfinite().all()
+
+    # windows of ten seconds, each in three parts, are one way
+    told: list[float] = []
+    camera = camera_around(0.0, 30)
+    keypoints = torch.cat((camera.project(motion.joints())[0], torch.ones(30, 22, 1)), dim=-1)
+    twice = torch.arange(220).clamp(max=29)
+    long = replace(
+        motion,
+        root_translation=motion.root_translation[twice],
+        local_rotations=motion.local_rotations[twice],
+        contacts=motion.contacts[twice],
+        camera=camera[twice],
+    )
+    bettered = better_by(method, None, 0)(
+        long, keypoints[twice], lambda step, steps: told.append(step / steps)
+    )
+    assert bettered.num_frames == 220
+    assert told == sorted(told)
+    assert told[0] < 0.1
+    assert 0.99 < told[-1] <= 1.0
 
     clips = load_teacher_clips([teachers], "test")
     reported: list[None] = []

@@ -93,12 +93,16 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate. 0 done, 2 if a file or a word is wrong."""
     try:
         _check(args)
-        if args.lifting or is_lifter(args.checkpoint):
+        lifts = args.lifting or is_lifter(args.checkpoint)
+        if args.sheet and (lifts or not is_taught(args.data)):
+            raise ValueError(
+                "--sheet draws what a model makes of captions: --data needs to be a folder of "
+                "`prepare teacher`, and the model no lifter"
+            )
+        if lifts:
             return run_lifters(args, _paths(args), _progress)
         if is_taught(args.data):
             return run_style(args, _paths(args), _progress)
-        if args.sheet:
-            raise ValueError("--sheet draws lifted clips, of `prepare teacher`: --data has none")
         evaluator, info = load_evaluator(args.evaluator)
         clips = _thin_out(load_corpus(args.data, args.split), args.limit)
         methods = load_compared(_paths(args), _device(args.device))
@@ -133,6 +137,8 @@ def _check(args: argparse.Namespace) -> None:
     for path in (args.report, args.novelty, args.sheet):
         if path and path.exists() and not args.overwrite:
             raise ValueError(f"{path} is there already: choose another, or --overwrite")
+    if args.sheet and args.sheet.suffix.lower() != ".png":
+        raise ValueError(f"--sheet is {args.sheet}, needs a name that ends in .png")
 
 
 def _paths(args: argparse.Namespace) -> list[Path]:

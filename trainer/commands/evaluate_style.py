@@ -70,8 +70,6 @@ def run_style(args: argparse.Namespace, paths: Sequence[Path], progress: Progres
         return 2
     held_out = held_out[: args.limit]
     columns, samples = _measure(methods, held_out, training, args.seeds, evaluator, progress)
-    if args.sheet:
-        draw_sheet(args.sheet, _strips(held_out, samples))
     report: dict[str, Any] = {"note": NOTE, "split": args.split, "num_clips": len(held_out)}
     report |= {"seeds": args.seeds, "evaluator": info.model_hash}
     report["figures"] = {
@@ -81,7 +79,13 @@ def run_style(args: argparse.Namespace, paths: Sequence[Path], progress: Progres
     console = Console(stderr=args.json, width=160)
     show(columns, ROWS, f"{len(held_out)} held-out clips, {args.seeds} seeds", console, digits=3)
     console.print(NOTE)
-    hand_over(report, args.report, as_json=args.json)
+    try:
+        if args.sheet:
+            draw_sheet(args.sheet, _strips(held_out, samples))
+        hand_over(report, args.report, as_json=args.json)
+    except OSError as error:
+        print(f"The results can't be written: {error}", file=sys.stderr)
+        return 2
     return 0
 
 

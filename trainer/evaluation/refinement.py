@@ -34,10 +34,10 @@ def measure_refinement(
     """Errors of lifted motions before and after, means over clips with intervals.
 
     "teacher" is the lifter's motion, "rays" the same steps without asking the prior, "lift" with
-    it. Lengths are in mm: `mpjpe` in the camera with roots at
-    the origin, `world_mpjpe` where the joints are (the protocol of VideoMDM, arXiv 2606.13364),
-    `pa_mpjpe` after a similarity in every frame; accelerations in m/s2. `lift_gain` and
-    `lift_world_gain` are the shares of the lifter's errors that are gone.
+    it. Lengths are in mm: `mpjpe` in the camera with roots at the origin, `world_mpjpe` where the
+    joints are (the protocol of VideoMDM, arXiv 2606.13364), `pa_mpjpe` after a similarity in every
+    frame; accelerations in m/s2. `lift_gain` and `lift_world_gain` are the shares of the lifter's
+    errors that are gone.
 
     Args:
         method: the prior.

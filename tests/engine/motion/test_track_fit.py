@@ -90,7 +90,7 @@ def test_a_known_body_keeps_its_bones_and_joints_are_seen_themselves(truth: Moti
         off,
         keypoints,
         lambda step, of: None,
-        deviations=FitDeviations(depth=1.0),
+        deviations=FitDeviations(depth=1.0),  # true joints of true bones tell it
         of_joints=True,
         is_body_known=True,
     )

@@ -84,9 +84,14 @@ def test_taught_clips_are_measured_from_the_command_line(
     assert sheet.read_bytes().startswith(b"\x89PNG")
     assert main([*words, "--sheet", str(sheet)]) == 2
     assert "is there already" in capsys.readouterr().err
+    assert main([*words, "--sheet", str(tmp_path / "sheet.txt")]) == 2
+    assert "ends in .png" in capsys.readouterr().err
     lifter = Path(__file__).parents[3] / "engine" / "models" / "hmmr-free.safetensors"
     assert main([*words[:1], model, *words[2:], "--compare", str(lifter)]) == 2
     assert "takes no prompt" in capsys.readouterr().err
+    named = ["evaluate", str(lifter), *words[2:], "--sheet", str(tmp_path / "other.png")]
+    assert main(named) == 2
+    assert "no lifter" in capsys.readouterr().err
 
 
 def test_a_taught_model_is_held_against_its_base_while_that_is_there(tmp_path: Path) -> None:
