@@ -28,6 +28,7 @@ _THREADS: dict[str, str] = dict.fromkeys(
 )
 _END_WAIT_S = 2.0
 _REACH_WAIT_S = 10.0
+_PROBE_WAIT_S = 300.0  # a node's first worker imports torch, on machines that are busy too
 _PENDING = 2  # tasks in the hands of a cluster for each of its cores
 
 
@@ -220,7 +221,12 @@ def _probe(ray: Any) -> None:
     from engine import __version__
 
     try:
-        found = ray.get(ray.remote(num_cpus=1)(_version).remote())
+        found = ray.get(ray.remote(num_cpus=1)(_version).remote(), timeout=_PROBE_WAIT_S)
+    except ray.exceptions.GetTimeoutError as error:
+        raise SpreadError(
+            f"The cluster has started no worker in {_PROBE_WAIT_S:.0f} seconds: look at its nodes "
+            "with `ray status`"
+        ) from error
     except ray.exceptions.RayError as error:
         why = getattr(error, "cause", None) or error
         raise SpreadError(f"The cluster's nodes can't run Marey: {one_line(why)}") from error
