@@ -29,6 +29,7 @@ EPILOG = (
 TEACHERS = Path(__file__).resolve().parents[1] / "teachers"
 LIFTER = Path(__file__).resolve().parents[2] / "engine" / "models" / "hmmr-free.safetensors"
 SPLITS = ("train", "val", "test")
+_BEGUN = "begun.json"  # what the parts are being made from
 _LINE_EVERY_S = 5.0
 
 
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
         lifters = _lifters(args)
         if (args.out / CLIPS).exists() and not args.overwrite:
             raise ValueError(f"{args.out} holds a corpus already: choose another, or --overwrite")
+        _begin_or_go_on(args, lifters)
     except (CheckpointError, CorpusError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -88,6 +90,32 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"folder": str(args.out), "clips": written, "left_out": left_out}))
     return 0
+
+
+def _begin_or_go_on(args: argparse.Namespace, lifters: Lifters) -> None:
+    """See to it that parts of a run that was stopped are parts of this one.
+
+    Raises:
+        ValueError: they were lifted otherwise.
+    """
+    told = {
+        "views": str(args.views.resolve()),
+        "cameras": args.cameras,
+        "lifters": [model.info.model_hash for model in lifters.models],
+    }
+    parts = args.out / PARTS
+    path = parts / _BEGUN
+    if path.is_file():
+        if json.loads(path.read_text()) == told:
+            return
+        if not args.overwrite:
+            raise ValueError(
+                f"{args.out} was begun with other views, cameras or lifters: go on with those, "
+                "choose another folder, or --overwrite"
+            )
+        shutil.rmtree(parts)
+    parts.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(told))
 
 
 def _splits(args: argparse.Namespace) -> dict[str, list[str]]:

@@ -149,6 +149,10 @@ def test_prepare_names_bad_clips_goes_on_where_it_stopped_and_refuses(
     words += ["--learned", str(corpus)]
     marked = made_clip(names[2])
     write_part(out / PARTS / f"{names[2]}.npz", marked)  # as if stopped after this one
+    (out / PARTS / "begun.json").write_text('{"cameras": "estimated"}')
+    assert main(words) == 2
+    assert "was begun with other views, cameras or lifters" in capsys.readouterr().err
+    (out / PARTS / "begun.json").unlink()
     assert main(words) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert told["left_out"] == 2
