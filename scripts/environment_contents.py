@@ -82,8 +82,8 @@ def development_part() -> Part:
     return Part(
         name="development",
         folder=ROOT / ".venv",
-        requirements=_of_project(extras=("trainer", "ray"), groups=("lint", "test", "build")),
-        size="about 490 MB",
+        requirements=_of_project(extras=("engine", "trainer"), groups=("lint", "test", "build")),
+        size="about 410 MB",
         has_torch=True,
         constraints=CONSTRAINTS,
         pinned_files=PINNED_FILES,

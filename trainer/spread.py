@@ -7,6 +7,7 @@ depend on where, or among how many, it was made.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -199,7 +200,7 @@ def _joined(address: str) -> Any:
             address=address,
             runtime_env={"env_vars": environment},
             log_to_driver=False,
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
         )
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         raise SpreadError(f"There is no Ray cluster at {address}: {one_line(error)}") from error
