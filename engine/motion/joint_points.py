@@ -13,19 +13,10 @@ from engine.motion import skeleton as sk
 from engine.motion.keypoint_layout import keypoints_of_pose
 from engine.motion.kinematics import local_to_global
 from engine.motion.motion import Motion
+from engine.motion.ray_refinement import TRUNK_SHARES
 from engine.motion.skeleton import SMPL_22
 
 _TOLD_BY_LIFT = 0.5  # of the confidence of hips and shoulders that trunk joints have
-# Share of the shoulders' correction, as in engine.motion.ray_refinement: the rest is the hips'.
-_TRUNK = {
-    sk.PELVIS: 0.0,
-    sk.SPINE1: 0.25,
-    sk.SPINE2: 0.5,
-    sk.SPINE3: 0.65,
-    sk.NECK: 1.0,
-    sk.LEFT_COLLAR: 0.9,
-    sk.RIGHT_COLLAR: 0.9,
-}
 
 
 def joint_points(motion: Motion, keypoints: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,7 +47,7 @@ def joint_points(motion: Motion, keypoints: Tensor) -> tuple[Tensor, Tensor]:
     sides = ((sk.LEFT_HIP, sk.RIGHT_HIP), (sk.LEFT_SHOULDER, sk.RIGHT_SHOULDER))
     hips, shoulders = (off[:, list(pair)].mean(1) for pair in sides)
     worst = confidence[:, [joint for pair in sides for joint in pair]].amin(-1)
-    for joint, share in _TRUNK.items():
+    for joint, share in TRUNK_SHARES.items():
         moved[:, joint] = torch.lerp(hips, shoulders, share)
         confidence[:, joint] = _TOLD_BY_LIFT * worst
     points = at_joints + moved

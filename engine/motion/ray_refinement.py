@@ -21,7 +21,7 @@ _LEGS = (1, 2, 4, 5, 7, 8, 10, 11)
 _ARMS = (16, 17, 18, 19, 20, 21)
 _DIRECT = (*_LEGS, *_ARMS, sk.HEAD)
 # Joints of the trunk go with hips and shoulders: share of the shoulders' correction.
-_TRUNK = {
+TRUNK_SHARES = {
     sk.PELVIS: 0.0,
     sk.SPINE1: 0.25,
     sk.SPINE2: 0.5,
@@ -51,7 +51,7 @@ def corrections(
     moved[:, direct] = _averaged(off[:, direct], weights[:, direct], frames)
     hips = (moved[:, sk.LEFT_HIP] + moved[:, sk.RIGHT_HIP]) / 2
     shoulders = (moved[:, sk.LEFT_SHOULDER] + moved[:, sk.RIGHT_SHOULDER]) / 2
-    for joint, share in _TRUNK.items():
+    for joint, share in TRUNK_SHARES.items():
         moved[:, joint] = torch.lerp(hips, shoulders, share)
     return moved
 
