@@ -186,11 +186,6 @@ def _lifts(info: CheckpointInfo) -> bool:
     return "video" in info.accepts and info.method != "video_mdm"
 
 
-def as_lifted(motion: Motion, keypoints: Tensor, report: Report) -> Motion:
-    """In the place of a fit to the keypoints: the lifter's motion as it is."""
-    return motion
-
-
 def better_by(prior: Method, prompt: Prompt | None, seed: int) -> Refine:
     """A prior's way to make a lifted motion more likely, a window at a time; for `capture`."""
     assert isinstance(prior, VideoMdm)

@@ -31,7 +31,9 @@ import environment_contents as contents
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
+    from engine.methods.base import Report
     from engine.motion.motion import Motion
     from synthetic_measures import Figures
 
@@ -167,12 +169,17 @@ def motion_of_joints(joints: NDArray[np.float32]) -> Motion:
     )
 
 
+def _as_lifted(motion: Motion, keypoints: Tensor, report: Report) -> Motion:
+    """In the place of a fit to the keypoints: the lifter's motion as it is."""
+    return motion
+
+
 def measure_video(video: Path, prior_name: str) -> list[Row]:
     """Capture one video in every way, and tell of each in a line."""
     import torch
 
     from engine.capture import CaptureOptions, capture
-    from engine.capture_job import DEFAULT_LIFTER, as_lifted, better_by, make_detector
+    from engine.capture_job import DEFAULT_LIFTER, better_by, make_detector
     from engine.methods.video_mdm import VideoMdm
     from engine.server.model_store import ModelStore, model_folders
     from engine.video.footage import watch
@@ -194,7 +201,7 @@ def measure_video(video: Path, prior_name: str) -> list[Row]:
     for words, focal in (("focal guessed", None), ("focal known", film)):
         options = CaptureOptions(film_focal_length=focal)
         made = {
-            "lifter": capture(footage, lifter, options, _silent, refine=as_lifted),
+            "lifter": capture(footage, lifter, options, _silent, refine=_as_lifted),
             "capture": capture(footage, lifter, options, _silent),
         }
         if better is not None:

@@ -14,6 +14,7 @@ import torch
 
 from engine.checkpoint import CheckpointError
 from engine.methods import load_method
+from trainer.commands.written_report import write_whole
 from trainer.data.clip import READ_ERRORS
 from trainer.data.corpus import CorpusError, load_corpus
 from trainer.data.teacher_corpus import CLIPS, PARTS, pack, read_part, write_part
@@ -114,8 +115,7 @@ def _begin_or_go_on(args: argparse.Namespace, lifters: Lifters) -> None:
                 "choose another folder, or --overwrite"
             )
         shutil.rmtree(parts)
-    parts.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(told))
+    write_whole(path, json.dumps(told))
 
 
 def _splits(args: argparse.Namespace) -> dict[str, list[str]]:
