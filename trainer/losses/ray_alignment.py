@@ -20,7 +20,12 @@ from torch.nn import functional
 
 from engine.motion import skeleton as sk
 from engine.motion.ray_projection import NEAR, Sight, encode_frames, onto_rays
-from engine.motion.representation import DecodedMotion, Representation, estimate_heading
+from engine.motion.representation import (
+    DecodedMotion,
+    Representation,
+    estimate_heading,
+    rotate_by_heading,
+)
 
 DERIVED = ("joint_velocities", "foot_contacts")  # what no position depends on
 _SMOOTHED = 14  # last frames of a clip, whose estimated headings depend on what follows
@@ -44,6 +49,7 @@ def ray_target(
     representation: Representation,
     *,
     heading: str = "own",
+    teacher: DecodedMotion | None = None,
 ) -> Target:
     """The decoded prediction with its joints on their rays, as features; nothing is learned here.
 
@@ -56,9 +62,15 @@ def ray_target(
         heading: "own" writes features in the facing frame that the prediction itself has (so
             that they differ by nothing but the correction); "estimated" in that of the moved
             joints, which also tells where the prediction should have faced.
+        teacher: (B, T), whose place and facing the prediction is given before it goes onto the
+            rays (`placed_as`). None leaves it where its own path has led: a body put on its rays at
+            half its distance is half as large, off the floor where the camera looks down, and one
+            seen from a wrong side is bent to what isn't there.
     """
     held = _held_index(mask)
     rows = torch.arange(len(mask), device=mask.device)[:, None]
+    if teacher is not None:
+        decoded = placed_as(decoded, teacher, sight)
     joints, own = decoded.joints.float()[rows, held], decoded.heading.float()[rows, held]
     full = Sight(
         camera=sight.camera,
@@ -80,6 +92,24 @@ def ray_target(
     part = representation.part("foot_contacts")
     features[..., part] = steady[..., part]
     return Target(features=features, weights=feature_mask(weights, representation))
+
+
+def placed_as(decoded: DecodedMotion, teacher: DecodedMotion, sight: Sight) -> DecodedMotion:
+    """A motion (B, T) whose every frame faces as the teacher's and stands where that one is seen.
+
+    The root is as far away as the teacher's, on its own ray where it is seen.
+    """
+    pose = decoded.joints - decoded.joints[..., :1, :]
+    turned = rotate_by_heading(pose, (teacher.heading - decoded.heading)[..., None])
+    root = teacher.joints[..., :1, :]
+    seen = sight.camera.to_camera(root)
+    ray = functional.pad(sight.plane_points[..., :1, :], (0, 1), value=1.0)
+    off = (sight.confidence[..., :1, None] > 0) * (seen[..., 2:] * ray - seen)
+    return DecodedMotion(
+        joints=turned + root + off @ sight.camera.rotation,
+        heading=teacher.heading,
+        contacts=decoded.contacts,
+    )
 
 
 def feature_mask(weights: Tensor, representation: Representation) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from engine.diffusion.schedule import NoiseSchedule, cosine_schedule
 from engine.motion.ray_projection import encode_frames, onto_rays
-from engine.motion.representation import ROOT_LOCAL
+from engine.motion.representation import ROOT_LOCAL, DecodedMotion
 from engine.motion.skeleton import FOOT_JOINTS
 from engine.networks.denoiser import Denoiser
 from trainer.data.corpus import CorpusError
@@ -59,6 +59,7 @@ _CHOICES = {
     "supervision": ("2d", "3d"),
     "cameras": ("given", "estimated"),
     "confidence": ("square", "linear", "threshold"),
+    "placed_as": ("teacher", "own"),
 }
 
 
@@ -88,6 +89,7 @@ class VideoMdmTraining(MdmTraining):
     supervision: str = "2d"  # "3d" learns the teacher's own features, as MDM does
     cameras: str = "given"
     confidence: str = "square"
+    placed_as: str = "teacher"  # where the body goes onto the rays; see ray_target
     depth: DepthWeight = field(default_factory=DepthWeight)
     low_noise: LowNoise = field(default_factory=LowNoise)
     losses: VideoMdmWeights = field(default_factory=VideoMdmWeights)
@@ -264,13 +266,14 @@ class VideoMdmObjective:
             value = reprojection_velocity_loss(seen, points, weights, training.depth)
             terms["velocity"] = wanted.velocity * value.mean()
         told = (decoded, batch.sight, weights, batch.mask, ROOT_LOCAL)
+        teacher = self._teacher_of(batch)
         if wanted.alignment:
-            target = ray_target(*told)
+            target = ray_target(*told, teacher=teacher)
             normalised = self._statistics.normalise(target.features)
             value = alignment_loss(x0, normalised, target.weights, self._derived)
             terms["alignment"] = wanted.alignment * value.mean()
         if wanted.rays:
-            target = ray_target(*told, heading="estimated")
+            target = ray_target(*told, heading="estimated", teacher=teacher)
             terms |= self._ray_terms(x0, restored, target, batch.mask)
         if wanted.floor:
             terms["floor"] = wanted.floor * floor_loss(decoded.joints, batch.mask).mean()
@@ -295,6 +298,12 @@ class VideoMdmObjective:
                 loss = torch.stack(list(terms.values())).sum()
                 total, count = total + float(loss) * len(timestep), count + len(timestep)
         return total / count
+
+    def _teacher_of(self, batch: VideoBatch) -> DecodedMotion | None:
+        """What tells the place and facing of the body that goes onto the rays."""
+        if self._training.placed_as == "own":
+            return None
+        return ROOT_LOCAL.decode(self._statistics.restore(batch.features))
 
     def _ray_terms(
         self, x0: Tensor, restored: Tensor, target: Target, mask: Tensor

@@ -8,7 +8,13 @@ from engine.motion.ray_projection import Sight
 from engine.motion.representation import HUMANML3D, ROOT_LOCAL, DecodedMotion
 from tests.trainer.made_teachers import camera_around, made_teacher
 from trainer.data.video_examples import encode_motion
-from trainer.losses.ray_alignment import DERIVED, alignment_loss, feature_mask, ray_target
+from trainer.losses.ray_alignment import (
+    DERIVED,
+    alignment_loss,
+    feature_mask,
+    placed_as,
+    ray_target,
+)
 
 EVERY = torch.ones(1, 39, dtype=torch.bool)
 
@@ -82,3 +88,45 @@ def test_behind_the_camera_nothing_counts() -> None:
     target = ray_target(moved, behind, weights, EVERY, ROOT_LOCAL)
     assert target.features.isfinite().all()
     assert target.weights.sum() == 0
+
+
+def led_astray(features: torch.Tensor) -> DecodedMotion:
+    """The truth's pose along a path that bends away and ends metres off."""
+    off = features.clone()
+    off[..., ROOT_LOCAL.part("root_heading_rate")] += 0.02
+    off[..., ROOT_LOCAL.part("root_velocity")] += 0.05
+    return ROOT_LOCAL.decode(off)
+
+
+def test_a_right_pose_on_a_wrong_path_is_its_own_target_where_the_teacher_places_it() -> None:
+    features, truth, sight, weights = scene()
+    astray = led_astray(features)
+    assert (astray.joints - truth.joints).norm(dim=-1).max() > 1.0
+    part = ROOT_LOCAL.part("joint_positions")
+
+    def error(target: torch.Tensor) -> float:
+        return float((target - features)[:, :-1, part].abs().max())
+
+    for heading in ("own", "estimated"):
+        told = (astray, sight, weights, EVERY, ROOT_LOCAL)
+        placed = ray_target(*told, heading=heading, teacher=truth)
+        assert error(placed.features) < 2e-3
+        assert error(ray_target(*told, heading=heading).features) > 0.1
+
+
+def test_a_body_is_placed_where_the_teachers_root_is_seen_and_faces_as_it() -> None:
+    features, truth, sight, _ = scene()
+    aside = DecodedMotion(truth.joints + 0.2, truth.heading, truth.contacts)
+    placed = placed_as(led_astray(features), aside, sight)
+    assert torch.equal(placed.heading, truth.heading)
+    seen = sight.camera.to_camera(placed.joints[..., :1, :])[..., 0, :]
+    assert torch.allclose(seen[..., :2] / seen[..., 2:], sight.plane_points[..., 0, :], atol=1e-5)
+    wanted = sight.camera.to_camera(aside.joints[..., :1, :])[..., 0, 2]
+    assert torch.allclose(seen[..., 2], wanted, atol=1e-5)
+    unseen = Sight(
+        camera=sight.camera,
+        plane_points=sight.plane_points,
+        confidence=torch.zeros_like(sight.confidence),
+    )
+    placed = placed_as(led_astray(features), aside, unseen)
+    assert torch.allclose(placed.joints[..., 0, :], aside.joints[..., 0, :], atol=1e-5)
