@@ -23,19 +23,11 @@ from engine.methods.prompted import MIN_FRAMES, Script
 from engine.motion import rotations as rot
 from engine.motion.motion import Motion
 from engine.motion.pose_solve import solve_local_rotations
+from engine.motion.ray_fit import fit_onto_rays
 from engine.motion.ray_path import follow_rays
 from engine.motion.ray_projection import NEAR, Sight, canonical_turn, encode_frames
 from engine.motion.representation import ROOT_LOCAL, estimate_heading
-from engine.motion.track_fit import fit_to_keypoints
-from engine.motion.track_loss import FitDeviations
 from engine.networks.text_encoder import WIDTH, TextFeatures, encode_text
-
-# Keypoints as a detector has them, against a pose that is a lifter's or the prior's. Bones that
-# keep their lengths tell depth: how far a limb points towards the camera is seen by how short it
-# looks.
-RAY_FIT = FitDeviations(
-    keypoint=0.015, mistake=0.15, limb=0.17, trunk=0.17, depth=1.0, root=1.0, turn_seconds=0.1
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +82,7 @@ class VideoMdm(Mdm):
             """Of the three that follow each other."""
             return lambda step, steps: report(number * steps + step, 3 * steps)
 
-        fitted = _on_rays(motion, sight, part(0))
+        fitted = fit_onto_rays(motion, sight, part(0))
         if options.num_steps > 0:
             known = fitted.joints()
             sampled = self._sampled(known, _steady(fitted, sight), prompt, options, part(1))
@@ -99,7 +91,7 @@ class VideoMdm(Mdm):
             joints = torch.lerp(known, placed, options.trust)
             rotations = rot.make_continuous(solve_local_rotations(joints, motion.skeleton))
             fitted = replace(fitted, root_translation=joints[:, 0], local_rotations=rotations)
-        return _on_rays(fitted, sight, part(2))
+        return fit_onto_rays(fitted, sight, part(2))
 
     def _sampled(
         self,
@@ -137,20 +129,6 @@ class VideoMdm(Mdm):
             decoded = ROOT_LOCAL.decode(x0 * self._std + self._mean).joints
             found = follow_rays(decoded, near)[0][0].cpu()
             return ((found - translation) @ rotation)[:num_frames].clone()
-
-
-def _on_rays(motion: Motion, sight: Sight, report: Report) -> Motion:
-    """The motion moved onto the rays, its bones keeping their lengths."""
-    points = sight.camera.from_plane(sight.plane_points)
-    keypoints = torch.cat((points, sight.confidence[..., None]), dim=-1)
-    return fit_to_keypoints(
-        replace(motion, camera=sight.camera),
-        keypoints,
-        report,
-        deviations=RAY_FIT,
-        of_joints=True,
-        is_body_known=True,
-    )
 
 
 def _steady(fitted: Motion, sight: Sight) -> Sight:

@@ -17,9 +17,9 @@ from engine.methods import load_method
 from trainer.commands.written_report import write_whole
 from trainer.data.clip import READ_ERRORS
 from trainer.data.corpus import CorpusError, load_corpus
-from trainer.data.teacher_corpus import CLIPS, PARTS, pack, read_part, write_part
-from trainer.data.teacher_motions import Lifters, TeacherError, lift_view
-from trainer.data.views_corpus import read_views
+from trainer.data.teacher_corpus import CLIPS, PARTS, TeacherClip, pack, read_part, write_part
+from trainer.data.teacher_motions import Lifters, TeacherError, brought_onto_rays, lift_view
+from trainer.data.views_corpus import View, read_views
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("given", "estimated"),
         default="given",
         help="estimated: teachers find their own upright, as if no camera were told",
+    )
+    parser.add_argument(
+        "--on-rays",
+        action="store_true",
+        help="bring teachers onto the rays of their keypoints, bones keeping their lengths",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--split", choices=SPLITS, help="only this one (default: all there are)")
@@ -102,6 +107,7 @@ def _begin_or_go_on(args: argparse.Namespace, lifters: Lifters) -> None:
     told = {
         "views": str(args.views.resolve()),
         "cameras": args.cameras,
+        "on_rays": args.on_rays,
         "lifters": [model.info.model_hash for model in lifters.models],
     }
     parts = args.out / PARTS
@@ -111,8 +117,8 @@ def _begin_or_go_on(args: argparse.Namespace, lifters: Lifters) -> None:
             return
         if not args.overwrite:
             raise ValueError(
-                f"{args.out} was begun with other views, cameras or lifters: go on with those, "
-                "choose another folder, or --overwrite"
+                f"{args.out} was begun with other views, cameras, lifters or --on-rays: go on with "
+                "those, choose another folder, or --overwrite"
             )
         shutil.rmtree(parts)
     write_whole(path, json.dumps(told))
@@ -166,7 +172,6 @@ def _lift_all(
 ) -> tuple[dict[str, list[str]], int]:
     """Ids of the clips that have their part, by split, and how many have none."""
     total = sum(len(names) for names in splits.values())
-    is_camera_known = args.cameras == "given"
     done: dict[str, list[str]] = {split: [] for split in splits}
     last = time.monotonic()
     for split, names in splits.items():
@@ -177,7 +182,7 @@ def _lift_all(
             path = args.out / PARTS / f"{view.view_id}.npz"
             try:
                 if not _is_whole(path):
-                    write_part(path, lift_view(view, lifters, is_camera_known=is_camera_known))
+                    write_part(path, _lifted(view, lifters, args))
                 done[split].append(view.view_id)
             except (TeacherError, ValueError) as error:
                 log.warning("Left out clip %s: %s", view.view_id, error)
@@ -186,6 +191,13 @@ def _lift_all(
                 lifted = sum(map(len, done.values()))
                 print(f"{lifted} of {total} clips", file=sys.stderr, flush=True)
     return done, total - sum(map(len, done.values()))
+
+
+def _lifted(view: View, lifters: Lifters, args: argparse.Namespace) -> TeacherClip:
+    clip = lift_view(view, lifters, is_camera_known=args.cameras == "given")
+    if not args.on_rays:
+        return clip
+    return brought_onto_rays(clip, "estimated" if clip.given is None else args.cameras)
 
 
 def _is_whole(path: Path) -> bool:

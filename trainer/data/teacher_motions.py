@@ -21,8 +21,11 @@ from engine.motion.foot_lock import place_on_floor
 from engine.motion.joint_points import joint_points
 from engine.motion.lifting import observe
 from engine.motion.motion import Motion
+from engine.motion.pose_solve import solve_local_rotations
+from engine.motion.ray_fit import fit_onto_rays
 from engine.motion.ray_projection import canonical_turn
 from engine.motion.representation import estimate_heading
+from engine.motion.skeleton import SMPL_22
 from trainer.data.corpus import FPS, MIN_FRAMES, Clip
 from trainer.data.performers import halves
 from trainer.data.teacher_corpus import TeacherClip, unit_camera
@@ -113,6 +116,44 @@ def lift_view(view: View, lifters: Lifters, *, is_camera_known: bool = True) -> 
         given=unit_camera(given.rotation, given.translation) if is_given else None,
         estimated=unit_camera(estimated.rotation, estimated.translation),
         row={**view.row, "lifter": model.info.name, "lifter_hash": model.info.model_hash},
+    )
+
+
+def brought_onto_rays(clip: TeacherClip, cameras: str) -> TeacherClip:
+    """The clip with its teacher fitted to what the camera saw, on a body of the usual stature.
+
+    What a lifter leaves wrong in the picture goes, and with it much of what it has wrong in depth
+    (engine.motion.ray_fit). The teacher then stands in the world of the camera.
+
+    Args:
+        clip: as lifted.
+        cameras: "given" or "estimated", by which it was seen.
+    """
+    sight = clip.sight(cameras)
+    fitted = fit_onto_rays(as_motion(clip, sight.camera), sight, lambda step, of: None)
+    teacher, rotation, translation = _from_origin(fitted.joints().float())
+    seen_by = sight.camera.in_moved_world(rotation, translation)
+    is_placed_by_lift = clip.truth is None and clip.given is not None
+    return replace(
+        clip,
+        teacher=teacher,
+        given=seen_by if is_placed_by_lift and cameras == "given" else clip.given,
+        estimated=seen_by,
+        row={**clip.row, "on_rays": True},
+    )
+
+
+def as_motion(clip: TeacherClip, camera: Camera) -> Motion:
+    """The teacher's joints as a motion of the built-in body, in the camera's world."""
+    seen = clip.estimated.to_camera(clip.teacher)
+    joints = (seen - camera.translation[:, None]) @ camera.rotation
+    return Motion(
+        fps=FPS,
+        skeleton=SMPL_22,
+        root_translation=joints[:, 0],
+        local_rotations=rot.make_continuous(solve_local_rotations(joints, SMPL_22)),
+        contacts=torch.zeros(len(joints), 4),
+        camera=camera,
     )
 
 

@@ -11,13 +11,9 @@ from torch import Tensor
 
 from engine.methods.base import Prompt
 from engine.methods.video_mdm import RefineOptions, VideoMdm
-from engine.motion import rotations as rot
-from engine.motion.camera import Camera
-from engine.motion.motion import Motion
-from engine.motion.pose_solve import solve_local_rotations
-from engine.motion.skeleton import SMPL_22
 from trainer.data.corpus import FPS, CorpusError
 from trainer.data.teacher_corpus import TeacherClip
+from trainer.data.teacher_motions import as_motion
 from trainer.evaluation.lifting_metrics import acceleration_error, aligned_error, joint_error
 from trainer.evaluation.metrics import Estimate, bootstrap_mean
 
@@ -57,7 +53,7 @@ def measure_refinement(
             raise CorpusError(f"The true motion of clip {clip.clip_id} isn't told in its corpus")
         sight = clip.sight(cameras)
         prompt = Prompt(clip.captions[0]) if with_prompt else None
-        teacher = _as_motion(clip, sight.camera)
+        teacher = as_motion(clip, sight.camera)
         true = clip.given.to_camera(clip.truth)
         row = _errors("teacher", clip.estimated.to_camera(clip.teacher), true)
         for name, how in (("rays", replace(chosen, num_steps=0)), ("lift", chosen)):
@@ -70,20 +66,6 @@ def measure_refinement(
         before, after = (figures[f"{name}_{kind}mpjpe"].value for name in ("teacher", "lift"))
         figures[f"lift_{kind}gain"] = Estimate(1 - after / before)
     return figures
-
-
-def _as_motion(clip: TeacherClip, camera: Camera) -> Motion:
-    """The teacher's joints as a motion of the built-in body, in the camera's world."""
-    seen = clip.estimated.to_camera(clip.teacher)
-    joints = (seen - camera.translation[:, None]) @ camera.rotation
-    return Motion(
-        fps=FPS,
-        skeleton=SMPL_22,
-        root_translation=joints[:, 0],
-        local_rotations=rot.make_continuous(solve_local_rotations(joints, SMPL_22)),
-        contacts=torch.zeros(len(joints), 4),
-        camera=camera,
-    )
 
 
 def _errors(name: str, seen: Tensor, true: Tensor) -> dict[str, float]:

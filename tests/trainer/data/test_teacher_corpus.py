@@ -151,7 +151,7 @@ def test_prepare_names_bad_clips_goes_on_where_it_stopped_and_refuses(
     write_part(out / PARTS / f"{names[2]}.npz", marked)  # as if stopped after this one
     (out / PARTS / "begun.json").write_text('{"cameras": "estimated"}')
     assert main(words) == 2
-    assert "was begun with other views, cameras or lifters" in capsys.readouterr().err
+    assert "was begun with other views, cameras, lifters or --on-rays" in capsys.readouterr().err
     (out / PARTS / "begun.json").unlink()
     assert main(words) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])

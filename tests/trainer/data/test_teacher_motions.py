@@ -21,7 +21,8 @@ from engine.motion.skeleton import SMPL_22
 from tests.trainer.conftest import made_clip
 from tests.trainer.made_teachers import camera_around, from_origin
 from trainer.data.clip import View
-from trainer.data.teacher_motions import Lifters, TeacherError, lift_view
+from trainer.data.teacher_corpus import TeacherClip
+from trainer.data.teacher_motions import Lifters, TeacherError, brought_onto_rays, lift_view
 
 FRAMES = 30
 TILT = math.radians(12)
@@ -122,3 +123,52 @@ def solved(joints: Tensor) -> Tensor:
         contacts=torch.zeros(len(joints), 4),
     )
     return motion.joints()
+
+
+def far_off(joints: Tensor) -> Tensor:
+    """A body that leans and lifts an arm where the true one doesn't, half a metre too far away."""
+    local = solve_local_rotations(joints, SMPL_22)
+    local[:, 16] = rot.multiply(local[:, 16], torch.tensor([math.cos(0.3), 0.0, 0.0, 0.3]))
+    local[:, 3] = rot.multiply(local[:, 3], torch.tensor([math.cos(0.1), 0.1, 0.0, 0.0]))
+    motion = Motion(
+        fps=20.0,
+        skeleton=SMPL_22,
+        root_translation=joints[:, 0] - torch.tensor([0.0, 0.0, 0.5]),
+        local_rotations=local,
+        contacts=torch.zeros(len(joints), 4),
+    )
+    return motion.joints()
+
+
+@pytest.mark.parametrize("is_truth_told", [True, False])
+def test_on_its_rays_a_teacher_is_nearer_the_truth(walk: Tensor, is_truth_told: bool) -> None:
+    true = from_origin(solved(walk))
+    camera = camera_around(0.0, FRAMES)
+    points, _ = camera.project(true)
+    clip = TeacherClip(
+        clip_id="made",
+        captions=("a person walks",),
+        teacher=far_off(true),
+        truth=true if is_truth_told else None,
+        plane_points=points,
+        confidence=torch.full((FRAMES, 22), 0.9),
+        given=camera,
+        estimated=camera,
+        row={"id": "made"},
+    )
+    found = brought_onto_rays(clip, "given")
+    assert found.row["on_rays"] is True
+
+    def off(one: TeacherClip) -> float:
+        seen = one.estimated.to_camera(one.teacher)
+        return float((seen - camera.to_camera(true)).norm(dim=-1).mean())
+
+    assert off(clip) > 0.3
+    assert off(found) < 0.25 * off(clip)
+    assert found.teacher[0, 0, [0, 2]].abs().max() < 1e-5
+    # what is learned from is seen from where the motion starts: the true one's start if told
+    assert found.given is not None
+    expected = camera if is_truth_told else found.estimated
+    assert torch.equal(found.given.translation, expected.translation)
+    lengths = (found.teacher[:, 5] - found.teacher[:, 2]).norm(dim=-1)
+    assert lengths.max() - lengths.min() < 1e-4
