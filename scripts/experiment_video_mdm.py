@@ -8,8 +8,10 @@
     python scripts/experiment_video_mdm.py table
 
 `TEACHER` comes of `trainer prepare views CORPUS --noise 0 --count 2 --truth --out VIEWS` and
-`trainer prepare teacher VIEWS --learned CORPUS --out TEACHER`: exact keypoints, as in the paper,
-and the truth, which row mdm learns from and lifting is measured by. Row noisy has views of
+`trainer prepare teacher VIEWS --learned CORPUS --on-rays --out TEACHER`: exact keypoints, as in the
+paper, and the truth, which row mdm learns from and lifting is measured by. Rows mdm-on-teacher,
+light-features and own-place have teachers as they are lifted, without `--on-rays`, and so has
+`evaluate` for any row, since lifting is measured against the lifter; row noisy has views of
 `--noise 1`, row estimated teachers of `--cameras estimated`. `CORPUS` is the motion corpus behind
 them, whose test split text-to-motion is measured on. All rows have the same network, steps, clips,
 captions and evaluator. `train` goes on with a run that was stopped, and skips a row whose run is
@@ -34,6 +36,9 @@ PRESET = "video-mdm-free"
 LIFTED = 4  # one test clip of so many is lifted, which takes as long as sampling all captions
 TRUTH = ("teacher=truth", "supervision=3d")
 TAUGHT = ("supervision=3d",)
+LIGHT = ("losses.features=1",)
+TRUE_TEACHER = (*LIGHT, "teacher=truth")
+NO_RAYS = ("losses.features=0", "losses.rays=0")
 ROWS: dict[str, tuple[str, tuple[str, ...]]] = {  # what it is, and what it changes
     "mdm": ("MDM on the true motions (3D supervision)", TRUTH),
     "video-mdm": ("VideoMDM", ()),
@@ -41,15 +46,20 @@ ROWS: dict[str, tuple[str, tuple[str, ...]]] = {  # what it is, and what it chan
     "mdm-seed-1": ("MDM, second seed", (*TRUTH, "loop.seed=1")),
     "video-mdm-seed-1": ("VideoMDM, second seed", ("loop.seed=1",)),
     "mdm-on-teacher-seed-1": ("MDM on the teacher's, second seed", (*TAUGHT, "loop.seed=1")),
+    "light-features": ("positions on the rays weighed as MDM weighs them", LIGHT),
+    "own-place": (
+        "the same, and the body put onto its rays where the prediction has led it",
+        (*LIGHT, "placed_as=own"),
+    ),
+    "true-teacher": ("the truth noised, 2D learned from; else light-features", TRUE_TEACHER),
     "no-depth": ("without the depth weight", ("depth.power=0",)),
     "first-power": ("the depth weight's first power", ("depth.power=1",)),
     "no-velocity": ("without the velocity term", ("losses.velocity=0",)),
     "no-alignment": ("without alignment", ("losses.alignment=0",)),
     "no-t-star": ("the teacher noised at all levels", ("low_noise.scheme=off",)),
     "late-t-star": ("t* at 24 instead of 12", ("low_noise.t_star=24",)),
-    "no-rays": ("without the positions' own features on the rays", ("losses.rays=0",)),
+    "no-rays": ("without features, steps and paths on the rays", NO_RAYS),
     "estimated": ("cameras estimated by the lifter", ("cameras=estimated",)),
-    "true-teacher": ("the truth noised, 2D learned from", ("teacher=truth",)),
     # the same settings on other teachers: prepare views --noise 1
     "noisy": ("keypoints with a detector's noise", ()),
 }

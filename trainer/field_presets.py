@@ -8,8 +8,9 @@ guidance 2.5 when sampling; NBA has one caption for all and is sampled without g
 
 Ours, where nothing is published or where the release is known to be wrong: the weights of the terms
 (the published ones belong to a mean that divides too often; 0.32 and 16 are what they come to), the
-squared depth weight in metres, errors beyond half a metre counted linearly, MiniLM as text
-encoder, frames that share tokens, the features without rotations, 20 frames a second for NBA too,
+squared depth weight in metres, errors beyond half a metre counted linearly, positions held against
+the rays as features too, on bodies that the teacher has placed, MiniLM as text encoder, frames that
+share tokens, the features without rotations, 20 frames a second for NBA too,
 AdamW's second beta of 0.98, and Fit3D's captions and splits.
 """
 
