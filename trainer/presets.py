@@ -94,7 +94,7 @@ PRESETS: dict[str, Preset] = {
             ),
             rewordings=1,
             loop=LoopSettings(
-                num_steps=4_800, decay_fraction=0.3, validate_every=500, save_every=500
+                num_steps=3_000, decay_fraction=0.3, validate_every=500, save_every=500
             ),
         ),
         data="free, with teacher motions",
