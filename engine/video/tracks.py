@@ -117,12 +117,9 @@ class Tracker:
         stretches = [
             stretch
             for stretch in (*self._ended, *self._live)
-            # short ones count as a part of somebody who is seen for longer
-            if len(stretch.keypoints) >= max(1, least // 2)
-            and np.mean(stretch.presences) >= _MIN_PRESENCE
+            if len(stretch.keypoints) >= least and np.mean(stretch.presences) >= _MIN_PRESENCE
         ]
-        found = [one for one in persons(stretches, self._fps) if len(one.frames) >= least]
-        return sorted((self._with_ends(one) for one in found), key=_order)
+        return sorted((self._with_ends(one) for one in persons(stretches, self._fps)), key=_order)
 
     def _with_ends(self, person: Person) -> Person:
         """The person with the frames in which they come into the picture and leave it."""

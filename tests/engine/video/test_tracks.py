@@ -74,16 +74,6 @@ def test_who_is_lost_for_a_while_is_the_same_person() -> None:
     assert not set(range(25, 35)) & set(person.frames.tolist())
 
 
-def test_a_few_frames_at_the_end_are_a_part_of_who_was_lost() -> None:
-    path: list[tuple[float, float] | None] = [(100 + t, 120) for t in range(44)]
-    path[25:40] = [None] * 15
-    (person,) = _see([path]).people()
-
-    assert person.frames[-1] == 43
-    # alone they are too short to be somebody
-    assert _see([[None] * 40 + path[40:]]).people() == []
-
-
 class LateDetector(FakeDetector):
     """Finds the second person of `places` long after they can be followed; looks at pictures."""
 
