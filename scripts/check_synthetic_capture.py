@@ -119,6 +119,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--videos", type=Path, required=True, help="folder of the videos")
     parser.add_argument("--prior", default="", help="a model that betters what is lifted")
     parser.add_argument("--json", type=Path, help="write all figures here")
+    names = list(CLIPS.values())
+    parser.add_argument("--motions", nargs="+", choices=names, default=names, help="all of them")
+    parser.add_argument("--views", nargs="+", default=[], help="front, side, turning; all of them")
     parser.add_argument("--measure-only", action="store_true", help="render nothing")
     arguments = parser.parse_args()
     if not arguments.measure_only and (arguments.data is None or arguments.rig is None):
@@ -139,6 +142,8 @@ def render(arguments: argparse.Namespace) -> None:
     motions.mkdir(parents=True, exist_ok=True)
     clips = {clip.clip_id: clip for clip in load_corpus([arguments.data], "test", mirrored=False)}
     for clip_id, name in CLIPS.items():
+        if name not in arguments.motions:
+            continue
         if clip_id not in clips:
             raise ValueError(f"{arguments.data} has no clip {clip_id} in its test split")
         motion = motion_of_joints(clips[clip_id].joints[:MOST_FRAMES])
@@ -146,6 +151,8 @@ def render(arguments: argparse.Namespace) -> None:
     python = environment.python_of(ROOT / f".venv-bpy-{contents.DEFAULT_BPY}")
     script = Path(__file__).with_name("render_synthetic_videos.py")
     words = ["--motions", motions, "--rig", arguments.rig, "--out", arguments.videos]
+    if arguments.views:
+        words += ["--views", *arguments.views]
     subprocess.run([str(python), str(script), *map(str, words)], check=True)
 
 

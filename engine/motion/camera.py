@@ -15,9 +15,10 @@ from torch import Tensor
 
 from engine.motion.rotations import normalise
 
-# The diagonal of a 16:9 image (47 degrees across its longer side): what is taken for an unknown
-# focal length. Depths that are found with it are wrong by the factor that it is wrong by.
-DEFAULT_FOCAL_LENGTH = 2.3
+# What is taken for an unknown focal length: 56 degrees across the longer side, 36 mm on 35 mm film
+# for 16:9. Phones film with 26 to 30 mm, camcorders and what is cut from television with 50 and
+# more; between these a guess is least wrong. Depths found with it are wrong by the same factor.
+DEFAULT_FOCAL_LENGTH = 1.9
 _LEAST_DEPTH = 1e-4  # metres; nearer points are projected as if at this depth
 
 

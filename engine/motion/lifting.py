@@ -15,7 +15,7 @@ from torch import Tensor
 
 from engine.motion import proportions
 from engine.motion import rotations as rot
-from engine.motion.camera import DEFAULT_FOCAL_LENGTH, Camera
+from engine.motion.camera import DEFAULT_FOCAL_LENGTH, Camera, degrees_across
 from engine.motion.foot_lock import lock_feet, place_on_floor
 from engine.motion.keypoint_layout import OBSERVED_JOINTS, keypoints_of_pose
 from engine.motion.motion import Motion
@@ -247,9 +247,11 @@ def _confidence(lift: Lift, observation: Observation) -> Tensor:
 def _warnings(observation: Observation) -> tuple[str, ...]:
     warnings: list[str] = []
     if not observation.is_focal_known:
+        across = degrees_across(float(observation.camera.focal_length[0]))
         warnings.append(
-            "The camera's focal length is not known: an ordinary one was taken, so the way towards "
-            "and away from the camera may be too long or too short"
+            f"The camera's focal length is not known: an ordinary one was taken ({across:.0f} "
+            "degrees across the picture), so the way towards and away from the camera may be too "
+            "long or too short"
         )
     missing = int((observation.keypoints[..., 2] <= 0).all(-1).sum())
     if missing:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
-from scipy.spatial.transform import Rotation
+from scipy.spatial.transform import Rotation, Slerp
 
 from engine.video.frames import Image
 from engine.video.keypoints import Floats, extent
@@ -32,9 +32,15 @@ _MAX_BLIND = 5  # frames without a background through which the camera goes on a
 
 
 class CameraMotion:
-    """Watches the background. Give it the frames in order."""
+    """Watches the background. Give it the frames in order, then ask for `rotations`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, every: int = 1) -> None:
+        """Begin a video. Only one frame of `every` is looked at, and the last one: a camera has
+        no time to do much in between if frames follow each other fast."""
+        self._every = every
+        self._num_frames = 0
+        self._seen: list[int] = []  # numbers of the frames that were looked at
+        self._waiting: tuple[Image, Sequence[Floats]] | None = None
         self._overlays: list[NDArray[np.float64]] = []  # from the first frame, (3, 3) in units
         self._steps: list[tuple[int, NDArray[np.float64]]] = []  # from key frame; its number, units
         self._key, self._key_number = np.eye(3), 0
@@ -47,6 +53,21 @@ class CameraMotion:
 
     def see(self, image: Image, people: Sequence[Floats]) -> None:
         """Take the next frame, with the keypoints of the people in it."""
+        self._num_frames += 1
+        self._waiting = (image, people)
+        if self._num_frames % self._every == 1 % self._every:
+            self.finish()
+
+    def finish(self) -> None:
+        """Look at the last frame, if that has been left out."""
+        if self._waiting is None:
+            return
+        image, people = self._waiting
+        self._waiting = None
+        self._seen.append(self._num_frames - 1)
+        self._look(image, people)
+
+    def _look(self, image: Image, people: Sequence[Floats]) -> None:
         import cv2
 
         scale = min(1.0, _SIDE / max(image.shape[:2]))
@@ -87,8 +108,9 @@ class CameraMotion:
     def rotations(self, focal_length: float, fps: float) -> NDArray[np.float32] | None:
         """From the axes of the first frame's camera to each frame's, (T, 3, 3); None if it stands.
 
-        focal_length is in units of half the longer side.
+        focal_length is in units of half the longer side, fps that of all frames.
         """
+        self.finish()
         overlays = np.stack(self._overlays) if self._overlays else np.eye(3)[None]
         if len(overlays) < 3:
             return None
@@ -103,8 +125,9 @@ class CameraMotion:
         # of the two quaternions of a turn the one that is nearer to the last
         flips = np.cumsum(np.r_[False, (turns[1:] * turns[:-1]).sum(-1) < 0]) % 2
         even = np.where(flips[:, None] == 1, -turns, turns)
-        even = gaussian_filter1d(even, _SMOOTHING_SECONDS * fps, axis=0, mode="nearest")
-        smooth = Rotation.from_quat(even)
+        deviation = _SMOOTHING_SECONDS * fps / self._every
+        even = gaussian_filter1d(even, deviation, axis=0, mode="nearest")
+        smooth = Slerp(self._seen, Rotation.from_quat(even))(np.arange(self._num_frames))
         return (smooth * smooth[0].inv()).as_matrix().astype(np.float32)
 
     def _turns(self, corners: NDArray[np.float64], focal_length: float) -> NDArray[np.float64]:

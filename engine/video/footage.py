@@ -21,6 +21,7 @@ from engine.video.tracks import Tracker
 Report = Callable[[int, int], None]
 
 _FRAMES_AHEAD, _FRAMES_LATE = 3, 3  # that are decoded, or wait for their background
+_BACKGROUND_FPS = 30.0  # about as many frames a second tell how the camera turns
 _COMMON_RATES = (23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0, 120.0, 240.0)
 MOST_FPS, LEAST_FPS = 60.0, 15.0  # of keypoints on an even clock
 
@@ -131,7 +132,8 @@ class _Watching:
         self.times: list[float] = []
         self.detecting = 0.0  # seconds
         self.scale = 1.0
-        self.camera = CameraMotion() if with_camera else None
+        every = max(1, round(reader.info.fps / _BACKGROUND_FPS))
+        self.camera = CameraMotion(every=every) if with_camera else None
         self._detector, self._wanted = detector, wanted
         self._click = None if wanted is None else wanted.click  # until its frame has come
         self._rest = (0, 1)  # frames read afterwards, and how many there are
@@ -155,6 +157,8 @@ class _Watching:
                     self.tell()
                     self._see(frame, behind)
             behind.finish()
+            if self.camera is not None:
+                self.camera.finish()
 
     def tell(self) -> None:
         expected = _expected(self.reader.info, self._span)

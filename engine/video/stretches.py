@@ -68,8 +68,19 @@ class Stretch:
         for values in (self.keypoints, self.presences, self.regions, self.is_read):
             del values[len(values) - count :]
 
-    def put_before(self, sighting: Sighting) -> None:
-        """The frame before the first."""
+    def put_before(self, sighting: Sighting, *, num_between: int = 0) -> None:
+        """A frame before the first, with guesses in those between."""
+        later, region = self.keypoints[0], self.regions[0]
+        for back in range(1, num_between + 1):
+            part = back / (num_between + 1)
+            between: Floats = (later + part * (sighting.keypoints - later)).astype(np.float32)
+            between[:, 2] = np.minimum(later[:, 2], sighting.keypoints[:, 2])
+            self.start -= 1
+            self.keypoints.insert(0, between)
+            self.presences.insert(0, min(self.presences[0], sighting.presence))
+            self.regions.insert(0, _between(region, sighting.region, part))
+            self.is_read.insert(0, False)
+            self.height_sum += height(between)
         self.start -= 1
         self.keypoints.insert(0, sighting.keypoints)
         self.presences.insert(0, sighting.presence)
@@ -110,12 +121,7 @@ class Stretch:
             between = before + part * (after.keypoints - before)
             between[:, 2] = np.minimum(before[:, 2], after.keypoints[:, 2])
             self.keypoints[-back] = between.astype(np.float32)
-            self.regions[-back] = Region(
-                x=start.x + part * (end.x - start.x),
-                y=start.y + part * (end.y - start.y),
-                side=start.side + part * (end.side - start.side),
-                angle=start.angle if part < 0.5 else end.angle,
-            )
+            self.regions[-back] = _between(start, end, part)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -144,6 +150,15 @@ class Person:
         result = np.zeros((num_frames, *self.keypoints.shape[1:]), dtype=np.float32)
         result[self.frames] = self.keypoints
         return result
+
+
+def _between(start: Region, end: Region, part: float) -> Region:
+    return Region(
+        x=start.x + part * (end.x - start.x),
+        y=start.y + part * (end.y - start.y),
+        side=start.side + part * (end.side - start.side),
+        angle=start.angle if part < 0.5 else end.angle,
+    )
 
 
 def height(points: Floats) -> float:

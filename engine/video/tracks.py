@@ -45,6 +45,7 @@ _MIN_PRESENCE = 0.9  # mean presence of a stretch that counts
 _MIN_SECONDS, _MIN_FRAMES = 0.3, 5  # of a stretch that counts
 _LOOKS_PER_SECOND = 7.5  # at those who aren't wanted
 _BESIDE = 0.1  # sizes around the wanted person, within which others are looked at in each frame
+_AROUND = 2.2  # sizes of the wanted person, within which others are looked for most often
 _MAX_SHARED = 0.6  # of somebody new that may be in front of or behind somebody known
 _ENDS = 8  # frames that say how somebody comes and goes
 _GREY = (114, 114, 114)
@@ -180,6 +181,11 @@ class Tracker:
 
         return [one for one in self._live if one is wanted or is_beside(one)]
 
+    def _around_wanted(self) -> Region:
+        left, top, right, bottom = extent(self._wanted_now().keypoints[-1])
+        side = _AROUND * max(right - left, bottom - top)
+        return Region(x=(left + right) / 2, y=(top + bottom) / 2, side=side)
+
     def _wanted_now(self) -> Stretch:
         if self._clicked in self._live:
             return self._clicked
@@ -241,34 +247,57 @@ class Tracker:
                 self._begin(sighting, image)
 
     def _looked_for(self, image: Image) -> list[Sighting]:
-        """Who is in the picture. Of pictures with nobody in them each gets one look, by turns: who
-        is found late is followed backwards."""
+        """Who is in the picture: in the whole, and in a part or around who is wanted by turns. Of
+        pictures with nobody in them each gets one look: who is found late is followed backwards.
+        """
         parts = _parts(image)
         both = bool(self._live) or self.num_frames == 0
-        found: list[Sighting] = []
+        places: list[Region | None] = []
         if both or not parts or self.num_frames % 2 == 0:
-            found += self._detector.detect(image)
+            places.append(None)
         if parts and (both or self.num_frames % 2 == 1):
-            self._view = (self._view + 1) % len(parts)
-            found += self._detector.detect(image, near=parts[self._view])
-        return found
+            self._view += 1
+            # who is beside the wanted person is taken for them first if nobody knows of it
+            near = self._live and self._view % 2 == 0
+            part = parts[(self._view // 2 if self._live else self._view) % len(parts)]
+            places.append(self._around_wanted() if near else part)
+
+        def found_in(place: Region | None) -> list[Sighting]:
+            return self._detector.detect(image, near=place)
+
+        pool = self._pool if len(places) > 1 else None
+        found = map(found_in, places) if pool is None else pool.map(found_in, places)
+        return [one for some in list(found) for one in some]
 
     def _begin(self, sighting: Sighting, image: Image) -> None:
         """Somebody new, followed backwards as far as the frames at hand go."""
         stretch = Stretch(start=self.num_frames)
         stretch.add(sighting)
         stretch.wears(clothes(image, sighting.keypoints, self._corners))
-        last = sighting
-        for back, earlier in enumerate(reversed(self._kept), start=1):
-            before = self._detector.follow(earlier, last.region)
-            if before is None or not _goes_on(before, last.keypoints, last.region):
+        # beside somebody who is wanted, a few looks a second will do here too
+        every = self._rest if self._live else 1
+        last, back = sighting, every
+        while back <= len(self._kept):
+            before = self._earlier(last, back)
+            if before is not None:
+                stretch.put_before(before, num_between=every - 1)
+                last, back = before, back + every
+            elif every > 1:  # how far they can be followed, to a frame
+                back, every = back - every + 1, 1
+            else:
                 break
-            worn = clothes(earlier, before.keypoints, self._corners)
-            if self._is_taken(before.keypoints, worn, self.num_frames - back):
-                break
-            stretch.put_before(before)
-            last = before
         self._live.append(stretch)
+
+    def _earlier(self, last: Sighting, back: int) -> Sighting | None:
+        """Somebody as they were in the frame so many before this one; None if they aren't seen, or
+        if it is somebody who is known."""
+        image = self._kept[-back]
+        before = self._detector.follow(image, last.region)
+        if before is None or not _goes_on(before, last.keypoints, last.region):
+            return None
+        worn = clothes(image, before.keypoints, self._corners)
+        is_taken = self._is_taken(before.keypoints, worn, self.num_frames - back)
+        return None if is_taken else before
 
     def _is_taken(self, points: Floats, worn: Floats | None, frame: int) -> bool:
         others = ((one, one.at(frame)) for one in (*self._live, *self._ended[-20:]))

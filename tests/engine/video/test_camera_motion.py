@@ -20,9 +20,9 @@ def wall() -> Image:
     return np.asarray(cv2.resize(noise, (800, 320), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def _watched(wall: Image, places: list[tuple[int, int]]) -> CameraMotion:
+def _watched(wall: Image, places: list[tuple[int, int]], *, every: int = 1) -> CameraMotion:
     """A picture of the wall from each place, with a body in its middle that sways."""
-    motion = CameraMotion()
+    motion = CameraMotion(every=every)
     for number, (x, y) in enumerate(places):
         image = wall[y : y + SIZE[1], x : x + SIZE[0]].copy()
         left = 140 + round(12 * np.sin(number))
@@ -45,6 +45,19 @@ def test_a_pan_is_found(wall: Image) -> None:
     ahead = turns[FRAMES - 1] @ np.array([0.0, 0.0, 1.0])
     wanted = -6 * (FRAMES - 1) / 160 / FOCAL
     assert ahead[0] / ahead[2] == pytest.approx(wanted, rel=0.1)
+
+
+def test_of_fast_frames_every_second_tells_as_much(wall: Image) -> None:
+    places = [(20 + 6 * n, 60 + n) for n in range(FRAMES)]
+    all_frames = _watched(wall, places).rotations(FOCAL, FPS)
+    half = _watched(wall, places, every=2).rotations(FOCAL, FPS)
+
+    assert all_frames is not None
+    assert half is not None
+    assert len(half) == FRAMES
+    off = Rotation.from_matrix(half @ all_frames.transpose(0, 2, 1)).magnitude()
+    # a frame of the pan is 0.9 degrees, all of it 27
+    assert np.degrees(off).max() < 0.6
 
 
 def test_a_camera_that_stands_still_has_no_turns(wall: Image) -> None:

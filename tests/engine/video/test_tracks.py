@@ -74,6 +74,52 @@ def test_who_is_lost_for_a_while_is_the_same_person() -> None:
     assert not set(range(25, 35)) & set(person.frames.tolist())
 
 
+class LateDetector(FakeDetector):
+    """Finds the second person of `places` long after they can be followed; looks at pictures."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_late, self.num_followed = True, 0
+
+    def detect(self, image: Image, *, near: Region | None = None) -> list[Sighting]:
+        found = super().detect(image, near=near)
+        return found[:1] if self.is_late else found
+
+    def follow(self, image: Image, region: Region) -> Sighting | None:
+        self.num_followed += 1
+        for colour in ((220, 30, 30), (30, 30, 220)):
+            columns = np.flatnonzero((image == colour).all(-1).any(0))
+            x = columns.mean() if len(columns) else np.inf
+            if abs(x - region.x) < 40:
+                return self._sighting(float(x), 120.0)
+        return None
+
+
+def test_who_is_not_wanted_is_followed_backwards_in_strides() -> None:
+    detector = LateDetector()
+    tracker = Tracker(detector, 50.0, wanted=-1)
+    count, came, found = 63, 38, 48
+    num_followed: list[int] = []
+    for frame in range(count):
+        image = np.full((240, 320, 3), 90, dtype=np.uint8)
+        image[80:160, 40:80] = (220, 30, 30)
+        places: list[tuple[float, float]] = [(60, 120), (200 + frame, 120)]
+        image[80:160, 180 + frame : 220 + frame] = (30, 30, 220) if frame >= came else 90
+        detector.places, detector.is_late = places, frame < found
+        tracker.see(image)
+        num_followed.append(detector.num_followed)
+
+    other = tracker.people()[1]
+    assert other.frames.tolist() == list(range(came, count))
+    assert 0 < len(other.unread) < count - came - 3
+    middles = [float(points[:, 0].mean() - BODY[:, 0].mean()) for points in other.keypoints]
+    seen = found + 1 - came
+    wanted = [200 + frame for frame in range(came, found + 1)]
+    assert middles[:seen] == pytest.approx(wanted, abs=0.6)
+    # the wanted one, the new one, and fewer than the ten frames in which they were there before
+    assert num_followed[found] - num_followed[found - 1] < 2 + 10
+
+
 def test_legs_that_are_exchanged_for_some_frames_are_put_right() -> None:
     frames = np.arange(60)
     keypoints = np.zeros((60, 33, 3), dtype=np.float32)
