@@ -36,13 +36,6 @@ def free(licence: str) -> CrossDiffTraining:
     )
 
 
-def row(licence: str) -> CrossDiffTraining:
-    """One row of the experiment, before its own settings: four views, as published."""
-    return CrossDiffTraining(
-        licence=licence, loop=LoopSettings(num_steps=4_000, decay_fraction=0.3, save_every=500)
-    )
-
-
 def published(licence: str) -> CrossDiffTraining:
     """The published network, weights and rates.
 
