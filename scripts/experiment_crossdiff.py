@@ -11,8 +11,8 @@ Every row is a run of the same network, data and number of steps, those of the m
 (which is the row `full`); `list` prints what each changes, as `scripts/train_away.py train` reads
 it. Evaluation is apart from training and goes over the runs that are there; finished rows stand in
 trainer/results/crossdiff.json and are not made again. Rows named after kicks have none in 3D: they
-are never seen, seen as views, or met at the end as wild footage. `halves` trains the evaluators of FID-U and FID-L that evaluation takes from
-trainer/evaluation.
+are never seen, seen as views, or met at the end as wild footage. `halves` trains the evaluators of
+FID-U and FID-L that evaluation takes from trainer/evaluation.
 
 Source: CrossDiff, ECCV 2024, tables 1 and 3, figure 6.
 """
