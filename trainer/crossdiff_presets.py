@@ -24,7 +24,7 @@ def free(licence: str) -> CrossDiffTraining:
         data=TwoDomainDataSettings(seen_share=0.5, num_views=0, footage_share=0.35),
         weights=CrossWeights(tie=0.1, kept=0.3),
         loop=LoopSettings(
-            num_steps=1_500,
+            num_steps=1_200,
             warmup_steps=100,
             decay_fraction=0.3,
             ema_decay=0.995,
