@@ -221,6 +221,7 @@ class ModelEntry:
     size_bytes: int
     model_hash: str
     default: bool = False
+    default_for_video: bool = False  # what a VideoRequest that names none is lifted by
     refines: bool = False  # of a video: betters what another model has lifted
     max_seconds: float = 60.0
     num_steps: int = 0  # the model's default

@@ -19,6 +19,7 @@ from engine.capture import (
     predict_frame,
 )
 from engine.checkpoint import CheckpointInfo
+from engine.lifters import default_lifter, lifts
 from engine.methods.base import Method, Prompt, Report, RequestError, UnknownModelError
 from engine.methods.hmmr import Hmmr
 from engine.methods.video_mdm import RefineOptions, VideoMdm
@@ -32,7 +33,6 @@ from engine.video.frames import Span, VideoReader, span_of_frames
 from engine.video.keypoint_files import read_keypoints
 from engine.video.keypoints import KeypointDetector
 
-DEFAULT_LIFTER = "hmmr-free"
 DETECTORS = ("blazepose", "rtmpose")
 _STEPS = 1000  # in which progress is counted
 _WATCHED = 700  # of them, when the footage has been watched
@@ -144,7 +144,7 @@ def choose_models(entries: Sequence[CheckpointInfo], lifter: str, model: str) ->
         RequestError: there is no lifter, or one of that name doesn't exist or takes no video.
     """
     by_name = {info.name: info for info in entries}
-    lifters = [name for name, info in by_name.items() if _lifts(info)]
+    lifters = [name for name, info in by_name.items() if lifts(info)]
     if not lifters:
         raise RequestError(
             "No model here accepts video: write a prompt instead, or add a model that does"
@@ -163,7 +163,7 @@ def choose_models(entries: Sequence[CheckpointInfo], lifter: str, model: str) ->
     if wanted and wanted not in lifters:
         raise RequestError(f"The model {wanted} lifts no video, needs one of: {', '.join(lifters)}")
     if not wanted:
-        wanted = DEFAULT_LIFTER if DEFAULT_LIFTER in lifters else lifters[0]
+        wanted = default_lifter(entries)
     return wanted, prior
 
 
@@ -180,10 +180,6 @@ def make_detector(name: str) -> KeypointDetector:
     from engine.video.blazepose import BlazePose
 
     return BlazePose()
-
-
-def _lifts(info: CheckpointInfo) -> bool:
-    return "video" in info.accepts and info.method != "video_mdm"
 
 
 def better_by(prior: Method, prompt: Prompt | None, seed: int) -> Refine:

@@ -190,11 +190,6 @@ PRESETS: dict[str, Preset] = {
         data="free",
         purpose="text to motion and keypoints to motion by one model, commercial use allowed",
     ),
-    "crossdiff-row": Preset(
-        training=crossdiff_presets.row(FREE_LICENCE),
-        data="free",
-        purpose="what a row of scripts/experiment_crossdiff.py starts from",
-    ),
     "crossdiff-published": Preset(
         training=crossdiff_presets.published("of the data: HumanML3D is for research only"),
         data="HumanML3D",

@@ -61,7 +61,8 @@ class EngineRequests:
         if wanted:
             return next((one for one in models if one.name == wanted), None)
         takers = [one for one in models if kind in one.accepts]
-        return next((one for one in takers if one.default), next(iter(takers), None))
+        meant = "default_for_video" if kind == "video" else "default"
+        return next((one for one in takers if getattr(one, meant)), next(iter(takers), None))
 
     def run(
         self,

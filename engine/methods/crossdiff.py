@@ -45,7 +45,7 @@ from engine.motion.keypoint_layout import keypoints_of_pose
 from engine.motion.kinematics import local_to_global
 from engine.motion.lifting import Lift, Observation, motion_of_lift, observe, refine
 from engine.motion.motion import Motion
-from engine.motion.orientation_fit import fit_camera_turn
+from engine.motion.orientation_fit import fit_camera_turn, fit_headings, turn_about_up
 from engine.motion.pose_solve import solve_local_rotations
 from engine.motion.representation import HUMANML3D, ROOT_LOCAL, Representation
 from engine.motion.representation_2d import FOUR_AZIMUTHS, VIEW
@@ -59,6 +59,7 @@ REPRESENTATIONS = {r.name: r for r in (ROOT_LOCAL, HUMANML3D)}
 NETWORKS = ("unified", "published")
 _EXPECTED_ERROR = 0.08  # metres, of a lifted joint
 _BONES = 13
+_HEADING_ROUNDS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -306,8 +307,15 @@ class CrossDiff:
         shown = shown - decoded.joints[:, :1]
         plane = observation.camera.to_plane(keypoints[..., :2])
         camera = observation.camera.rotation
-        world = fit_camera_turn(shown, plane, keypoints[..., 2], camera)
-        world = camera @ world  # (T, 3, 3) to each frame's camera
+        confidence = keypoints[..., 2]
+        facing = torch.eye(3).to(shown).expand(len(shown), 3, 3)
+        for _ in range(_HEADING_ROUNDS):
+            faced = shown @ facing.mT
+            turn = fit_camera_turn(faced, plane, confidence, camera)
+            heading = fit_headings(faced, plane, confidence, camera @ turn, fps=self.info.fps)
+            facing = turn_about_up(heading) @ facing
+        turn = fit_camera_turn(shown @ facing.mT, plane, confidence, camera)
+        world = camera @ turn @ facing  # (T, 3, 3) to each frame's camera
         root = fit_root_translation(
             shown @ world.mT,
             plane,

@@ -17,6 +17,10 @@ from engine.motion.camera_fit import fit_root_translation
 MAX_FRAMES = 64  # a longer clip is thinned out
 _YAWS = 36
 _PITCHES = (-30.0, -15.0, 0.0, 15.0, 30.0)  # degrees; positive looks down
+_SLANT_COST = (0.1, 0.5)  # metres of each keypoint, of a squared radian of pitch and of roll
+_HEADINGS = 72  # of the grid that a frame's heading is sought in
+_TURNING_COST = 2.0  # metres of all keypoints together, of a radian turned in a second
+_SMOOTHING = 0.15  # seconds
 _ROUNDS = 5  # of refinement, each at half the spacing
 
 
@@ -45,6 +49,54 @@ def fit_camera_turn(
     return turns_of(best[None])[0]
 
 
+def fit_headings(
+    points: Tensor, plane_points: Tensor, weights: Tensor, turns: Tensor, *, fps: float
+) -> Tensor:
+    """How far (T,) each frame's body is to be turned about the world's up axis, radians.
+
+    A heading that was lifted drifts: every frame is tried with all turns of a grid, and the way
+    through the grid is taken that fits the keypoints best and turns away slowly.
+
+    Args:
+        points: (T, K, 3) metres in the world's axes (y up), relative to the root.
+        plane_points: (T, K, 2) keypoints on the plane at depth 1 of each frame's camera.
+        weights: (T, K) confidence, 0 where nothing is seen.
+        turns: (T, 3, 3) from the world's axes to each frame's camera.
+        fps: frames per second.
+    """
+    angles = torch.linspace(-math.pi, math.pi, _HEADINGS + 1)[:-1].to(points)  # (C,)
+    tried = turns @ turn_about_up(angles)[:, None]  # (C, T, 3, 3)
+    misses = _misses(tried, (points, plane_points, weights)).mT  # (T, C)
+    places = torch.arange(_HEADINGS, device=points.device)
+    apart = (places[:, None] - places[None]).abs()
+    apart = torch.minimum(apart, _HEADINGS - apart) * (2 * math.pi / _HEADINGS)  # (C, C)
+    cost = _TURNING_COST * fps * apart.square()
+    total, came_from = misses[0], []
+    for miss in misses[1:]:
+        best, place = (total[None] + cost).min(-1)
+        came_from.append(place)
+        total = best + miss
+    chosen = [int(total.argmin())]
+    for place in reversed(came_from):
+        chosen.append(int(place[chosen[-1]]))
+    heading = angles[torch.tensor(chosen[::-1], device=points.device)]
+    # the grid is coarse: its steps are smoothed away, on the circle
+    kernel = torch.hann_window(2 * round(_SMOOTHING * fps) + 3, periodic=False)[1:-1].to(points)
+    circle = torch.stack((heading.cos(), heading.sin()))[None]
+    reach = len(kernel) // 2
+    padded = torch.nn.functional.pad(circle, (reach, reach), mode="replicate")
+    smooth = torch.nn.functional.conv1d(padded.transpose(0, 1), kernel[None, None])[:, 0]
+    return torch.atan2(smooth[1], smooth[0])
+
+
+def turn_about_up(angles: Tensor) -> Tensor:
+    """Rotations (..., 3, 3) about +y by angles (...) in radians; from +z to +x is positive."""
+    zero, one = torch.zeros_like(angles), torch.ones_like(angles)
+    cos, sin = torch.cos(angles), torch.sin(angles)
+    rows = torch.stack((cos, zero, sin, zero, one, zero, -sin, zero, cos), dim=-1)
+    return rows.unflatten(-1, (3, 3))
+
+
 def turns_of(angles: Tensor) -> Tensor:
     """Rotations (C, 3, 3) from the world to cameras of azimuth, pitch and roll (C, 3), radians.
 
@@ -67,6 +119,14 @@ def _best(angles: Tensor, seen: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor
     """The one of angles (C, 3) that fits best."""
     points, plane_points, weights, camera_rotations = seen
     turn = camera_rotations @ turns_of(angles)[:, None]  # (C, T, 3, 3)
+    misses = _misses(turn, (points, plane_points, weights)).sum(-1)
+    slant = angles[:, 1:].square() @ angles.new_tensor(_SLANT_COST)
+    return angles[(misses + weights.sum() * slant).argmin()]
+
+
+def _misses(turn: Tensor, seen: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """How far (C, T) the keypoints are from bodies turned by turn (C, T, 3, 3), metres."""
+    points, plane_points, weights = seen
     turned = points @ turn.mT
     shape = turned.shape[:-1]
     plane = plane_points.expand(*shape, 2)
@@ -76,5 +136,4 @@ def _best(angles: Tensor, seen: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor
     depth = placed[..., 2:].clamp(min=0.1)
     missed = (placed[..., :2] / depth - plane).square().sum(-1) * placed[..., 2].clamp(0.1, 20) ** 2
     # a few mistaken keypoints must not turn the camera
-    error = (torch.sqrt(missed + 1e-4) * weight).sum((-1, -2))
-    return angles[error.argmin()]
+    return (torch.sqrt(missed + 1e-4) * weight).sum(-1)

@@ -41,6 +41,7 @@ UNITS_PER_METRE = FOCAL_LENGTH / CAMERA_DISTANCE  # at the depth of the origin
 CONTACT_STEP_SQUARED = 0.002  # units squared per frame
 
 _AIM_HEIGHT = 1.0  # metres
+_LEAST_DEPTH = CAMERA_DISTANCE / 2
 _CHAINS = (
     (0, 2, 5, 8, 11),
     (0, 1, 4, 7, 10),
@@ -163,6 +164,12 @@ def view_camera(azimuth: Tensor) -> Camera:
 
 
 def see(joints: Tensor, azimuth: Tensor) -> Tensor:
-    """Points (B, T, 22, 2) of joints (B, T, 22, 3) in metres, from azimuths (B,)."""
-    points, _ = view_camera(azimuth[:, None]).project(joints)
-    return points
+    """Points (B, T, 22, 2) of joints (B, T, 22, 3) in metres, from azimuths (B,).
+
+    Who runs up to the camera grows to twice the size and no more: a predicted motion may go
+    anywhere, and a point beside the camera is seen a million units off.
+    """
+    camera = view_camera(azimuth[:, None])
+    points = camera.to_camera(joints)
+    depth = points[..., 2:].clamp(min=_LEAST_DEPTH)
+    return camera.project_seen(torch.cat((points[..., :2], depth), dim=-1))[0]

@@ -16,6 +16,7 @@ import zmq
 
 from blender_addon import protocol
 from engine import __version__
+from engine.lifters import default_lifter
 from engine.server.connection import EndpointError, is_token
 from engine.server.model_store import Models
 from engine.server.results import info_to_entry
@@ -121,9 +122,13 @@ class Server:
             self._reject(client, "bad_token", "The token is not this engine's: connect again")
             return
         self._clients[client] = hello.client_name[:80]
-        default = self._models.default_name()
+        default, found = self._models.default_name(), self._models.entries()
+        lifter = default_lifter(found)
         entries = [
-            info_to_entry(info, is_default=info.name == default) for info in self._models.entries()
+            info_to_entry(
+                info, is_default=info.name == default, is_default_lifter=info.name == lifter
+            )
+            for info in found
         ]
         welcome = protocol.Welcome(
             engine_version=__version__,

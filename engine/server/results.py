@@ -37,7 +37,9 @@ def motion_to_result(
     )
 
 
-def info_to_entry(info: CheckpointInfo, *, is_default: bool) -> protocol.ModelEntry:
+def info_to_entry(
+    info: CheckpointInfo, *, is_default: bool, is_default_lifter: bool = False
+) -> protocol.ModelEntry:
     """A checkpoint's header as an entry of Welcome."""
     return protocol.ModelEntry(
         name=info.name,
@@ -48,6 +50,7 @@ def info_to_entry(info: CheckpointInfo, *, is_default: bool) -> protocol.ModelEn
         size_bytes=info.size_bytes,
         model_hash=info.model_hash,
         default=is_default,
+        default_for_video=is_default_lifter,
         refines=info.method == "video_mdm",
         max_seconds=float(info.sampling.get("max_seconds", MAX_SECONDS)),
         num_steps=int(info.sampling.get("num_steps", 0)),

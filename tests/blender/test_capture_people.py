@@ -15,7 +15,7 @@ from blender_addon import protocol
 from blender_addon.engine_link import session
 from blender_addon.engine_link.jobs import JobKind, JobState
 from blender_addon.scene import movie_strips, pump, strip_picture
-from blender_addon.ui import panels_jobs, person_previews
+from blender_addon.ui import panels_jobs, person_previews, sequencer
 from tests.blender.numbered_movie import strips_of, write_movie
 from tests.blender.test_panels import draw as draw_panel
 from tests.blender.test_pump import FakeClient
@@ -178,6 +178,7 @@ def test_the_model_is_chosen_among_those_for_video(
 ) -> None:
     names = {"lift-a": (["video"], False), "lift-b": (["video"], False)}
     names |= {"prior": (["prompt", "video"], True), "words": (["prompt"], False)}
+    names |= {"both": (["prompt", "video"], False)}
     entries = [
         protocol.ModelEntry(
             name=name,
@@ -198,6 +199,9 @@ def test_the_model_is_chosen_among_those_for_video(
     settings = bpy.context.scene.motion_capture
     told = draw()
     assert {"Model", "Default", "Refine With", "Nothing"} <= set(told)
+    lifters = draw_panel(sequencer.MOTION_MT_video_models)
+    assert {"lift-a: CC0", "lift-b: CC0", "both: CC0"} <= set(lifters)
+    assert "prior: CC0" not in lifters
     bpy.ops.motion.choose_video_model(role="lifter", model="lift-b")
     settings.prompt = "a person plays tennis"
     bpy.ops.motion.capture_strips()

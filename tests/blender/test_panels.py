@@ -13,6 +13,7 @@ import bpy
 import pytest
 
 from blender_addon import protocol
+from blender_addon.batch.engine_requests import EngineRequests
 from blender_addon.engine_link import session
 from blender_addon.engine_link.engine_environment import EngineFacts, EnvironmentState
 from blender_addon.engine_link.engine_set_up import SetUpPhase
@@ -228,13 +229,22 @@ def test_models_are_listed_with_the_default_first(monkeypatch: pytest.MonkeyPatc
         protocol.ModelEntry(
             name=name,
             method="m",
-            accepts=[kind],
+            accepts=kinds,
             fps=20.0,
             licence="CC0-1.0",
             size_bytes=1,
             model_hash="",
+            default=name == "mdm-free",
+            default_for_video=name == "lifter",
         )
-        for name, kind in (("mdm-free", "prompt"), ("lifter", "video"))
+        for name, kinds in (
+            ("both", ["prompt", "video"]),
+            ("lifter", ["video"]),
+            ("mdm-free", ["prompt"]),
+        )
     ]
     monkeypatch.setattr(session, "models", lambda: entries)
-    assert draw(panels.MOTION_MT_models) == ["Default", "mdm-free: CC0-1.0"]
+    assert draw(panels.MOTION_MT_models) == ["Default", "both: CC0-1.0", "mdm-free: CC0-1.0"]
+    engine = EngineRequests(lambda: None)
+    meant = [engine.model("", kind) for kind in ("prompt", "video")]
+    assert [entry and entry.name for entry in meant] == ["mdm-free", "lifter"]

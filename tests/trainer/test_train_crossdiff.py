@@ -133,7 +133,7 @@ def test_clips_told_by_views_alone_teach_no_more_than_that(corpus: Path, tmp_pat
     assert terms["2d-2d"] > 0
     for name, value in terms.items():
         assert name == "2d-2d" or value == 0, name
-    sum(terms.values()).backward()
+    torch.stack(list(terms.values())).sum().backward()
     for name, parameter in player.module.named_parameters():
         assert parameter.grad is None or parameter.grad.isfinite().all()
         if name.startswith("decoders.3d"):
@@ -151,6 +151,25 @@ def test_a_control_in_space_alone_never_sees_a_view(corpus: Path, tmp_path: Path
     info = read_info(run / "best.safetensors")
     assert (info.training["supervision"], info.accepts) == ("3d", ("prompt",))
     assert "2d-2d" not in figures(run)[-1]
+
+
+def test_only_the_end_of_a_batch_is_seen_where_so_set(corpus: Path, tmp_path: Path) -> None:
+    training = smoke()
+    data = replace(training.data, seen_share=0.5, footage_share=0.5)
+    stage = stages(replace(training, data=data), [corpus], tmp_path)[0]
+    calls: list[tuple[tuple[str, ...], int]] = []
+
+    def note(module: torch.nn.Module, given: tuple[dict[str, torch.Tensor], torch.Tensor]) -> None:
+        calls.append((tuple(given[0]), len(given[1])))
+
+    stage.players[0].module.register_forward_pre_hook(note)  # pyright: ignore[reportArgumentType]
+    told = take(stage, 40)
+    assert set(calls) == {(("3d", "2d"), 4), (("3d",), 4)}
+    sums = [sum(terms[path] for path in PATHS) for terms in told]
+    assert sum(sums[-10:]) < 0.8 * sum(sums[:10])
+    batch = stage.batches.draw(torch.Generator().manual_seed(1))
+    assert not batch.is_told[6:].any()  # footage: half of the four that are seen
+    assert batch.is_told[:6].any()
 
 
 def test_the_published_network_trains_too(corpus: Path, tmp_path: Path) -> None:

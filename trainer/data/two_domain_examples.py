@@ -38,6 +38,7 @@ class TwoDomainDataSettings:
     solid_share: float = 1.0  # of the recordings that have 3D
     flat_share: float = 0.0  # of the other recordings that are learned from by their views
     held_out: str = ""  # an action whose clips have no 3D, whatever the shares
+    seen_share: float = 1.0  # of a batch that is learned from with its views, else in space alone
     num_views: int = 4  # cameras, from the front one on; 0: any azimuth
     footage_share: float = 0.0  # of views that are made as footage, by cameras that aren't known
     unknown_share: float = 0.1  # of the other views that don't say their azimuth
@@ -51,6 +52,16 @@ class TwoDomainDataSettings:
             raise ValueError(f"num_views is {self.num_views}, needs 0 to 4")
         if not 0 <= self.footage_share <= 1 or not 0 <= self.unknown_share <= 1:
             raise ValueError("footage_share and unknown_share need to be 0 to 1")
+        if not 0 < self.seen_share <= 1:
+            raise ValueError(f"seen_share is {self.seen_share}, needs above 0 to 1")
+
+    def num_seen(self, count: int) -> int:
+        """How many clips at the end of a batch of count are learned from with their views."""
+        return max(1, round(self.seen_share * count))
+
+    def num_footage(self, num_seen: int) -> int:
+        """How many at the end of num_seen clips are seen as footage."""
+        return round(self.footage_share * num_seen)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +73,16 @@ class TwoDomainBatch:
     text: TextFeatures
     azimuth: Tensor  # (B,) radians, of the camera to the clip's first facing direction
     is_told: Tensor  # (B,) bool: whether the model is told the azimuth
+
+    def part(self, rows: slice) -> TwoDomainBatch:
+        """Some clips of the batch, as long as the longest of all."""
+        return TwoDomainBatch(
+            rows=self.rows[rows],
+            mask=self.mask[rows],
+            text=self.text[rows],
+            azimuth=self.azimuth[rows],
+            is_told=self.is_told[rows],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +189,7 @@ class FeatureBank:
         self._made_up: Tensor | None = None  # (N, F) lifted features of all flat clips
         self._statistics = {d: s.to(device) for d, s in statistics.items()}
         self._representation = representation
-        self._settings = settings
+        self.settings = settings
 
     def set_made_up(self, features: Tensor) -> None:
         """Give flat clips targets (N, F), normalised, all their frames one after the other."""
@@ -208,7 +229,7 @@ class FeatureBank:
         """Views (B, T, 134), normalised, of normalised features (B, T, F)."""
         joints, following = self._joints(true)
         points, after = see(joints, batch.azimuth), see(following, batch.azimuth)
-        count = round(self._settings.footage_share * len(points))
+        count = self.settings.num_footage(len(points))
         if count:  # those at the end of a batch, which are no clips in particular
             mask = batch.mask[-count:]
             shot = self._footage(joints[-count:], mask, generator)
@@ -222,10 +243,10 @@ class FeatureBank:
     def _footage(self, joints: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
         """Joints (B, T, 22, 3) as an unknown camera and a detector see them, (B, T, 22, 2)."""
         held = _hold_last(joints, mask)
-        camera, extents = sample_cameras(held, mask, self._settings.views, generator)
+        camera, extents = sample_cameras(held, mask, self.settings.views, generator)
         seen, depths = camera.project(shown_points(held))
         heights = image_heights(depths[..., 0], camera.focal_length)
-        keypoints = detect(seen, heights, extents, self._settings.noise, generator)
+        keypoints = detect(seen, heights, extents, self.settings.noise, generator)
         return view_points(keypoints * mask[..., None, None])
 
     def _true(self, batch: TwoDomainBatch) -> Tensor:
@@ -322,7 +343,7 @@ class TwoDomainSampler:
         is_wild = rows >= self._num_wild_from
         azimuth = torch.where(is_wild, wild_azimuths(rows), azimuth)
         is_told &= ~is_wild
-        num_footage = round(settings.footage_share * count)
+        num_footage = settings.num_footage(settings.num_seen(count))
         is_told[count - num_footage :] = False
         lengths = self._lengths[rows]
         return TwoDomainBatch(

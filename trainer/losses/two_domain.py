@@ -70,6 +70,10 @@ class CrossWeights:
         """Whether views are learned from at all."""
         return any(weight for path, weight in self.paths.items() if FLAT in path)
 
+    def without_views(self) -> CrossWeights:
+        """The weights of what is learned in space alone."""
+        return replace(self, flat_solid=0.0, solid_flat=0.0, flat_flat=0.0)
+
     def later(self) -> CrossWeights:
         """The weights of the stage in space."""
         return replace(
@@ -89,7 +93,7 @@ class Draws:
     """How batches are noised, and in which precision the network runs."""
 
     noisiest_share: float  # of the batch drawn from the noisiest timesteps alone
-    lift_share: float  # of the batch as lifting meets it: clean, without words
+    lift_share: float  # of what is seen, as lifting meets it: clean, without words
     text_noise: float  # added to the words' vectors, against their own length
     precision: str
 
@@ -125,7 +129,24 @@ class Objective:
     def loss(
         self, batch: TwoDomainBatch, generator: torch.Generator, weights: CrossWeights
     ) -> dict[str, Tensor]:
-        """The terms of one batch. A term that needs 3D leaves out clips without."""
+        """The terms of one batch. A term that needs 3D leaves out clips without.
+
+        Only the end of a batch is seen, if so set: what costs most are the paths with views.
+        """
+        count = len(batch.rows)
+        num_seen = self._bank.settings.num_seen(count) if weights.uses_flat else 0
+        if num_seen in (0, count):
+            return self._terms(batch, generator, weights)
+        unseen = batch.part(slice(0, count - num_seen))
+        terms = self._terms(batch.part(slice(count - num_seen, count)), generator, weights)
+        share = num_seen / count
+        for name, value in self._terms(unseen, generator, weights.without_views()).items():
+            terms[name] = share * terms[name] + (1 - share) * value
+        return terms
+
+    def _terms(
+        self, batch: TwoDomainBatch, generator: torch.Generator, weights: CrossWeights
+    ) -> dict[str, Tensor]:
         data = self._bank.gather(batch, generator, with_flat=weights.uses_flat)
         count, draws = len(batch.rows), self._draws
         timestep = draw_timesteps(count, 0.0, self._schedule.last, draws.noisiest_share, generator)

@@ -116,3 +116,16 @@ def test_gaps_are_bridged_and_batches_are_their_items() -> None:
     both = view_points(torch.cat((keypoints, 1.5 * keypoints)))
     torch.testing.assert_close(both[:1], view_points(keypoints))
     assert view_points(torch.zeros(1, 3, 22, 3)).isfinite().all()
+
+
+def test_who_runs_into_the_camera_is_seen_within_bounds() -> None:
+    joints = standing(50).requires_grad_()
+    far = torch.linspace(-30, 45, 50)[:, None, None] * torch.tensor((0.0, 0.0, 1.0))
+    points = see((joints + far)[None], torch.zeros(1))
+    points.sum().backward()
+    assert points.abs().max() < 3
+    assert joints.grad is not None
+    assert joints.grad.isfinite().all()
+    near = see(joints[None].detach(), torch.zeros(1))
+    exact, _ = view_camera(torch.zeros(1, 1)).project(joints[None].detach())
+    torch.testing.assert_close(near, exact)

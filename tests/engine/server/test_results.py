@@ -28,6 +28,9 @@ def test_a_motion_crosses_the_wire_unchanged() -> None:
 def test_a_checkpoint_without_sampling_defaults_is_listed() -> None:
     entry = info_to_entry(replace(FAKE_INFO, sampling={}), is_default=True)
     assert (entry.num_steps, entry.guidance_scale, entry.default) == (0, 0.0, True)
+    assert not entry.default_for_video
+    lifter = info_to_entry(FAKE_INFO, is_default=False, is_default_lifter=True)
+    assert (lifter.default, lifter.default_for_video) == (False, True)
 
 
 def test_some_captions_are_offered_short_ones_out_of_all() -> None:
