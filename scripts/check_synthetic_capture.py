@@ -186,7 +186,8 @@ def measure_video(video: Path, prior_name: str) -> list[Row]:
     import torch
 
     from engine.capture import CaptureOptions, capture
-    from engine.capture_job import DEFAULT_LIFTER, better_by, make_detector
+    from engine.capture_job import better_by, make_detector
+    from engine.lifters import DEFAULT_LIFTER
     from engine.methods.video_mdm import VideoMdm
     from engine.server.model_store import ModelStore, model_folders
     from engine.video.footage import watch

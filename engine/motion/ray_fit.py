@@ -6,14 +6,13 @@ short it looks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 
 from engine.motion.motion import Motion
 from engine.motion.ray_projection import Sight
-from engine.motion.track_fit import fit_to_keypoints
+from engine.motion.track_fit import Report, fit_to_keypoints
 from engine.motion.track_loss import FitDeviations
 
 # Keypoints as a detector has them, against a pose that is a lifter's or a prior's.
@@ -22,7 +21,7 @@ RAY_FIT = FitDeviations(
 )
 
 
-def fit_onto_rays(motion: Motion, sight: Sight, report: Callable[[int, int], object]) -> Motion:
+def fit_onto_rays(motion: Motion, sight: Sight, report: Report) -> Motion:
     """A motion of T frames moved onto the rays of a sight (T,) of its joints.
 
     The sight's camera is in the motion's world, and becomes the motion's own. See

@@ -82,7 +82,7 @@ def lift_view(view: View, lifters: Lifters, *, is_camera_known: bool = True) -> 
     observation = observe(clip.track(), fps=FPS)
     num_frames = len(observation.keypoints)
     options = SampleOptions(num_frames=num_frames, seed=0)
-    motion = model.run(clip, options, lambda step, of: None)
+    motion = model.run(clip, options, _silent)
     if not bool(motion.joints().isfinite().all()) or motion.camera is None:
         raise TeacherError("the lifter made no motion of it")
     frames = torch.linspace(0, len(view.keypoints) - 1, num_frames).round().long()
@@ -130,7 +130,7 @@ def brought_onto_rays(clip: TeacherClip, cameras: str) -> TeacherClip:
         cameras: "given" or "estimated", by which it was seen.
     """
     sight = clip.sight(cameras)
-    fitted = fit_onto_rays(as_motion(clip, sight.camera), sight, lambda step, of: None)
+    fitted = fit_onto_rays(as_motion(clip, sight.camera), sight, _silent)
     teacher, rotation, translation = _from_origin(fitted.joints().float())
     seen_by = sight.camera.in_moved_world(rotation, translation)
     is_placed_by_lift = clip.truth is None and clip.given is not None
@@ -211,6 +211,10 @@ def _video_clip(view: View) -> VideoClip:
         focal_length=focal if is_focal_told else None,
         camera_rotations=rotation @ rotation[:1].mT,
     )
+
+
+def _silent(step: int, of: int) -> None:
+    pass
 
 
 def _from_origin(joints: Tensor) -> tuple[Tensor, Tensor, Tensor]:
