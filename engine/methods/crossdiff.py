@@ -45,7 +45,7 @@ from engine.motion.keypoint_layout import keypoints_of_pose
 from engine.motion.kinematics import local_to_global
 from engine.motion.lifting import Lift, Observation, motion_of_lift, observe, refine
 from engine.motion.motion import Motion
-from engine.motion.orientation_fit import fit_camera_turn, fit_headings, turn_about_up
+from engine.motion.orientation_fit import fit_camera_turn, fit_headings
 from engine.motion.pose_solve import solve_local_rotations
 from engine.motion.representation import HUMANML3D, ROOT_LOCAL, Representation
 from engine.motion.representation_2d import FOUR_AZIMUTHS, VIEW
@@ -313,7 +313,7 @@ class CrossDiff:
             faced = shown @ facing.mT
             turn = fit_camera_turn(faced, plane, confidence, camera)
             heading = fit_headings(faced, plane, confidence, camera @ turn, fps=self.info.fps)
-            facing = turn_about_up(heading) @ facing
+            facing = rot.turn_about_up(heading) @ facing
         turn = fit_camera_turn(shown @ facing.mT, plane, confidence, camera)
         world = camera @ turn @ facing  # (T, 3, 3) to each frame's camera
         root = fit_root_translation(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from engine.motion.camera_fit import fit_root_translation
+from engine.motion.rotations import turn_about_up
 
 MAX_FRAMES = 64  # a longer clip is thinned out
 _YAWS = 36
@@ -87,14 +88,6 @@ def fit_headings(
     padded = torch.nn.functional.pad(circle, (reach, reach), mode="replicate")
     smooth = torch.nn.functional.conv1d(padded.transpose(0, 1), kernel[None, None])[:, 0]
     return torch.atan2(smooth[1], smooth[0])
-
-
-def turn_about_up(angles: Tensor) -> Tensor:
-    """Rotations (..., 3, 3) about +y by angles (...) in radians; from +z to +x is positive."""
-    zero, one = torch.zeros_like(angles), torch.ones_like(angles)
-    cos, sin = torch.cos(angles), torch.sin(angles)
-    rows = torch.stack((cos, zero, sin, zero, one, zero, -sin, zero, cos), dim=-1)
-    return rows.unflatten(-1, (3, 3))
 
 
 def turns_of(angles: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from engine.motion.ray_projection import Sight, start_shift
+from engine.motion.rotations import turn_about_up
 
 _STEP_WEIGHT = 1.0  # of a change of shift (metres) or turn (radians) to the next frame, squared
 _PULL = 1e-3  # of the shifts and turns themselves: where nothing is seen there are none
@@ -40,7 +41,7 @@ def follow_rays(joints: Tensor, sight: Sight) -> tuple[Tensor, Tensor]:
         found = _corrections(placed, sight)  # (..., T, 4)
         turns = turns + found[..., 3]
         root = placed[..., :1, :]
-        turned = (placed - root) @ _about_vertical(found[..., 3]).mT
+        turned = (placed - root) @ turn_about_up(found[..., 3]).mT
         placed = root + turned + found[..., None, :3]
     return placed, turns
 
@@ -76,11 +77,3 @@ def _corrections(joints: Tensor, sight: Sight) -> Tensor:
 def _off_ray(vectors: Tensor, points: Tensor) -> Tensor:
     """(E_x - u_x E_z, E_y - u_y E_z) of vectors (..., 3) in the camera's axes."""
     return vectors[..., :2] - points * vectors[..., 2:]
-
-
-def _about_vertical(angles: Tensor) -> Tensor:
-    """Rotations (..., 3, 3) about y."""
-    cos, sin = torch.cos(angles), torch.sin(angles)
-    zero, one = torch.zeros_like(cos), torch.ones_like(cos)
-    rows = ((cos, zero, sin), (zero, one, zero), (-sin, zero, cos))
-    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)

@@ -17,6 +17,7 @@ from torch import Tensor
 from engine.motion.camera import Camera, nearest_on_ray
 from engine.motion.camera_fit import translation_equations
 from engine.motion.representation import Representation
+from engine.motion.rotations import turn_about_up
 
 NEAR = 0.3  # metres: what is nearer the camera than this, or behind it, isn't looked at
 _SHIFT_DEVIATION = 0.5  # metres by which a motion's start is usually misplaced
@@ -96,14 +97,6 @@ def canonical_turn(joints: Tensor, heading: Tensor) -> tuple[Tensor, Tensor]:
 
     A world point x goes to rotation @ x + translation. joints (T, 22, 3), heading (T,).
     """
-    cos, sin = torch.cos(heading[0]), torch.sin(heading[0])
-    zero, one = torch.zeros_like(cos), torch.ones_like(cos)
-    rotation = torch.stack(
-        (
-            torch.stack((cos, zero, -sin)),
-            torch.stack((zero, one, zero)),
-            torch.stack((sin, zero, cos)),
-        )
-    )
+    rotation = turn_about_up(-heading[0])
     start = joints[0, 0] * joints.new_tensor((1.0, 0.0, 1.0))
     return rotation, -(rotation @ start)

@@ -235,3 +235,11 @@ def axes_to_matrix(primary: Tensor, secondary: Tensor) -> Tensor:
     """
     primary, secondary = torch.broadcast_tensors(primary, secondary)
     return sixd_to_matrix(torch.cat((primary, secondary), dim=-1))
+
+
+def turn_about_up(angles: Tensor) -> Tensor:
+    """Rotations (..., 3, 3) about +y by angles (...) in radians; from +z to +x is positive."""
+    zero, one = torch.zeros_like(angles), torch.ones_like(angles)
+    cos, sin = torch.cos(angles), torch.sin(angles)
+    rows = torch.stack((cos, zero, sin, zero, one, zero, -sin, zero, cos), dim=-1)
+    return rows.unflatten(-1, (3, 3))

@@ -16,6 +16,7 @@ from torch import Tensor
 from engine.motion.camera import Camera
 from engine.motion.ray_projection import Sight
 from engine.motion.representation import ROOT_LOCAL, estimate_heading
+from engine.motion.rotations import turn_about_up
 from trainer.data.augmentation import MAX_FRAMES
 from trainer.data.corpus import Clip
 from trainer.data.examples import Batch, Example, ExampleSampler, TextStore
@@ -140,10 +141,8 @@ def crop(batch: VideoBatch, starts: Tensor, num_frames: int) -> VideoBatch:
     index = index.clamp(max=batch.mask.shape[1] - 1)
     rows = torch.arange(len(starts))[:, None]
     heading, x, z = batch.path[rows[:, 0], starts].unbind(-1)
-    cos, sin, zero, one = heading.cos(), heading.sin(), 0 * heading, 0 * heading + 1
-    turn = torch.stack((cos, zero, -sin, zero, one, zero, sin, zero, cos), dim=-1)
-    turn = turn.unflatten(-1, (3, 3))
-    away = -(turn @ torch.stack((x, zero, z), dim=-1)[..., None])[..., 0]
+    turn = turn_about_up(-heading)
+    away = -(turn @ torch.stack((x, torch.zeros_like(x), z), dim=-1)[..., None])[..., 0]
     sight = batch.sight[rows, index]
     return VideoBatch(
         features=batch.features[rows, index],

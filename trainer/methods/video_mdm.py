@@ -71,7 +71,7 @@ class VideoMdmWeights:
     velocity: float = 16.0  # per (metre per frame)^2
     alignment: float = 0.4  # of steps and contacts, normalised
     # of the positions' own features against those on the rays: a ray tells two of three
-    # coordinates, so that without more weight a pose is learned half as fast as MDM learns it
+    # coordinates, and with MDM's own weight poses are learned half as fast as MDM learns them
     features: float = 2.0
     rays: float = 1.0  # of steps and paths against those on the rays; see MdmTraining
     floor: float = 0.0

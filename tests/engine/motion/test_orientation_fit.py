@@ -11,9 +11,9 @@ from torch import Tensor
 from engine.motion.orientation_fit import (
     fit_camera_turn,
     fit_headings,
-    turn_about_up,
     turns_of,
 )
+from engine.motion.rotations import turn_about_up
 from engine.motion.skeleton import SMPL_22
 
 FPS = 20.0
