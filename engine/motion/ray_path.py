@@ -68,9 +68,9 @@ def _corrections(joints: Tensor, sight: Sight) -> Tensor:
     frames = torch.eye(num_frames).to(joints)
     whole = frames[:, None, :, None] * matrix[..., :, :, None, :]  # (..., T, 4, T, 4)
     whole = whole + even[:, None, :, None] * unit[:, None, :]
-    solved = torch.linalg.solve(
-        whole.flatten(-4, -3).flatten(-2), right.flatten(-2)[..., None]
-    ).squeeze(-1)
+    # Cholesky, not linalg.solve: LU of a batch fails where a thread count was set (PyTorch 142815)
+    factor = torch.linalg.cholesky(whole.flatten(-4, -3).flatten(-2))
+    solved = torch.cholesky_solve(right.flatten(-2)[..., None], factor).squeeze(-1)
     return solved.unflatten(-1, (num_frames, 4))
 
 

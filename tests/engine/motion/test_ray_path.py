@@ -51,6 +51,7 @@ def test_where_nothing_is_seen_nothing_moves() -> None:
 
 
 def test_a_batch_is_its_items() -> None:
+    torch.set_num_threads(2)  # as training does; PyTorch's LU of a batch failed after it
     joints = walk()
     sights = [sight_of(joints), sight_of(joints, azimuth=2.0)]
     both = sights[0][None]
