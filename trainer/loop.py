@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainer.broken_steps import BrokenSteps
 from trainer.device import to_device, training_device
 from trainer.ema import Ema
 from trainer.report import RunReport
@@ -62,9 +64,10 @@ class RunningMean:
         self._waiting.append((loss, step))
 
     def settle(self) -> float:
-        """The mean with all that was added: waits for the device."""
+        """The mean with all that was added and is finite: waits for the device."""
         for loss, step in self._waiting:
-            self.value += (loss.item() - self.value) / min(step, 50)
+            if math.isfinite(value := loss.item()):
+                self.value += (value - self.value) / min(step, 50)
         self._waiting.clear()
         return self.value
 
@@ -110,6 +113,9 @@ def train_stage(
     numbers as one that never stopped (on a CPU). All processes of the team draw the same batches
     and each computes its share of them, so that their number changes nothing but dropout, and the
     order of sums. Returns the last validation figures (of the first process; none of the others).
+
+    Raises:
+        DivergedError: twenty steps in a row had no finite gradient.
     """
     # --- Initialise ---
     folder.mkdir(parents=True, exist_ok=True)
@@ -119,6 +125,7 @@ def train_stage(
     emas = _emas(stage, settings.ema_decay)
     base_rates = _rates(stage)
     first_step, best, losses = 0, float("inf"), RunningMean()
+    broken = BrokenSteps()
     figures: dict[str, float] = {}
 
     # --- Resume ---
@@ -142,6 +149,7 @@ def train_stage(
         for step in range(first_step + 1, settings.num_steps + 1):
             batch = stage.batches.draw(generator)
             losses.settle()  # now: a graphics card was busy with the step before until here
+            broken.settle()
             batch = to_device(batch, device)
             for player, learner, rates in zip(stage.players, learners, base_rates, strict=True):
                 for group, rate in zip(player.optimizer.param_groups, rates, strict=True):
@@ -150,6 +158,7 @@ def train_stage(
                 player.optimizer.zero_grad(set_to_none=True)
                 terms = learner.backward(batch, generator)
                 norm = nn.utils.clip_grad_norm_(player.module.parameters(), settings.clip_norm)
+                broken.leave_out(player.module.parameters(), norm, step)
                 player.optimizer.step()
                 emas[player.name].update(player.module, step)
                 losses.add(torch.stack(list(terms.values())).detach().sum(), step)
@@ -182,6 +191,7 @@ def train_stage(
             if is_over:
                 log.info("Stopped after %.1f minutes at step %d; --resume goes on", minutes, step)
                 break
+    broken.settle()
     return figures
 
 

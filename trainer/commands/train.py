@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from engine.networks.text_encoder import TextEncoderError
+from trainer.broken_steps import DivergedError
 from trainer.config import ConfigError, apply_overrides, to_json
 from trainer.data.corpus import CorpusError
 from trainer.fine_tuning import start_from
@@ -87,7 +88,7 @@ def _run(args: argparse.Namespace, team: Team) -> int:
         told = train_stages(
             stages, training.loop, args.out, resume=args.resume, minutes=args.minutes, team=team
         )
-    except (ShareError, CorpusError) as error:
+    except (ShareError, CorpusError, DivergedError) as error:
         print(error, file=sys.stderr)
         return 2
     if not team.is_first:
