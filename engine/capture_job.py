@@ -141,7 +141,8 @@ def choose_models(entries: Sequence[CheckpointInfo], lifter: str, model: str) ->
     """The names of the lifter and of the prior ("": none) by what was asked for.
 
     Raises:
-        RequestError: there is no lifter, or one of that name doesn't exist or takes no video.
+        RequestError: there is no lifter, or one of that name doesn't exist or takes no video, or
+            two are named.
     """
     by_name = {info.name: info for info in entries}
     lifters = [name for name, info in by_name.items() if lifts(info)]
@@ -160,6 +161,11 @@ def choose_models(entries: Sequence[CheckpointInfo], lifter: str, model: str) ->
             )
     prior = model if model and by_name[model].method == "video_mdm" else ""
     wanted = lifter or (model if not prior else "")
+    if not prior and model and lifter and model != lifter:
+        raise RequestError(
+            f"{lifter} and {model} both lift, so one of them would do nothing: name one, or a "
+            "prior that betters what is lifted"
+        )
     if wanted and wanted not in lifters:
         raise RequestError(f"The model {wanted} lifts no video, needs one of: {', '.join(lifters)}")
     if not wanted:
