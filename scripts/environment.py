@@ -1,10 +1,12 @@
 """Makes the environments of Marey, so that every script here starts from a fresh clone.
 
-    python3 scripts/environment.py [engine | development | bpy-5.0 | bpy-4.5 | bpy-4.2] ...
+    python3 scripts/environment.py [PART ...]
 
+PART is engine, development, cluster, bpy-5.0, bpy-4.5 or bpy-4.2; without one all that most need.
 Standard library only. `.venv` holds engine and trainer, `.venv-bpy-X.Y` a Blender as a Python
-module: two processes, two Pythons, as with an artist. What is there already costs one file read
-per environment; nothing asks the network then. A set-up that was interrupted starts over.
+module: two processes, two Pythons, as with an artist. `.venv-ray` adds Ray to the first, for its
+tests. What is there already costs one file read per environment; nothing asks the network then. A
+set-up that was interrupted starts over.
 """
 
 from __future__ import annotations
@@ -76,6 +78,17 @@ def set_up(parts: Sequence[Part]) -> None:
         sys.exit(130)
 
 
+def set_up_if_possible(part: Part) -> bool:
+    """Have a part that can be done without; False after a line that says what is in the way."""
+    try:
+        if not is_ready(part):
+            _make(part)
+    except SetupError as error:
+        print(error, file=sys.stderr)
+        return False
+    return True
+
+
 def is_ready(part: Part) -> bool:
     """Whether the part is installed as it is asked for now."""
     if not python_of(part.folder).exists() or (part.folder / UNFINISHED).exists():
@@ -125,7 +138,7 @@ def _fill(part: Part) -> None:
         _install_torch(part, log)
     _install(part, log)
     _install_pinned_files(part, log)
-    _put_sources_on_path(part.folder)
+    _put_on_path(part)
     _stamp(part)
 
 
@@ -186,9 +199,11 @@ def _install_pinned_files(part: Part, log: Path) -> None:
             )
 
 
-def _put_sources_on_path(folder: Path) -> None:
-    """Make `python -m engine` work from any folder, without a build."""
-    (_site_packages(folder) / "marey-source.pth").write_text(f"{ROOT}\n", encoding="utf-8")
+def _put_on_path(part: Part) -> None:
+    """Make `python -m engine` work from any folder, without a build, and what the part sees."""
+    folders = [ROOT] if part.sees is None else [ROOT, _site_packages(part.sees)]
+    lines = "".join(f"{folder}\n" for folder in folders)
+    (_site_packages(part.folder) / "marey-source.pth").write_text(lines, encoding="utf-8")
 
 
 def _pip(part: Part, arguments: list[str], what: str, log: Path) -> None:
@@ -305,7 +320,11 @@ def _say(text: str) -> None:
 def main() -> None:
     """Make the parts named on the command line, or all."""
     require_python()
-    makers = {"engine": contents.engine_part, "development": contents.development_part}
+    makers = {
+        "engine": contents.engine_part,
+        "development": contents.development_part,
+        "cluster": contents.cluster_part,
+    }
     names = sys.argv[1:] or ["development", *(f"bpy-{version}" for version in contents.BPY_WHEELS)]
     known = [*makers, *(f"bpy-{version}" for version in contents.BPY_WHEELS)]
     for name in names:

@@ -62,6 +62,7 @@ class Part:
     has_torch: bool = False
     constraints: Path | None = None
     pinned_files: tuple[PinnedFile, ...] = ()
+    sees: Path | None = None  # another environment, whose packages can be imported in this one
 
 
 def engine_part() -> Part:
@@ -103,15 +104,34 @@ def blender_part(version: str) -> Part:
     )
 
 
+def cluster_part() -> Part:
+    """Ray beside all that development has.
+
+    Not in the same folder: a whole test run with Ray in its environment ended without a word some
+    minutes after the clusters of its tests had been shut down.
+    """
+    own = set(_of_project(extras=("trainer",)))
+    return Part(
+        name="cluster",
+        folder=ROOT / ".venv-ray",
+        requirements=tuple(one for one in _of_project(extras=("ray",)) if one not in own),
+        size="about 80 MB",
+        constraints=CONSTRAINTS,
+        sees=ROOT / ".venv",
+    )
+
+
 def fingerprint(part: Part) -> str:
     """Changes with whatever would change the installed environment."""
-    inputs = {
+    inputs: dict[str, Any] = {
         "requirements": part.requirements,
         "constraints": part.constraints.read_text(encoding="utf-8") if part.constraints else "",
         "pinned": [[one.requirement, one.sha256] for one in part.pinned_files],
         "root": str(ROOT),
         "python": [sys.version_info[0], sys.version_info[1], platform.machine()],
     }
+    if part.sees is not None:
+        inputs["sees"] = str(part.sees)
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 

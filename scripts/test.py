@@ -29,7 +29,10 @@ ROOT = contents.ROOT
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|deselected|xfailed|xpassed|warnings?|errors?)")
 NO_TESTS_COLLECTED = 5
 BLENDER_TESTS = (ROOT / "tests" / "blender", ROOT / "tests" / "end_to_end")
+CLUSTER_TESTS = ROOT / "tests" / "trainer"
 PLAIN_TIMEOUT_S = 15 * 60
+CLUSTER = "cluster"
+CLUSTER_TIMEOUT_S = 8 * 60  # Ray's nodes are slow to start on a busy computer
 BLENDER_TIMEOUT_S = 9 * 60  # bpy may hang at exit; a hung run must not take the others along
 
 
@@ -59,8 +62,13 @@ def main() -> int:
     versions = _versions(options.blender)
     parts = [contents.development_part(), *(contents.blender_part(one) for one in versions)]
     environment.set_up(parts)
+    steps = _steps(versions, pytest_arguments)
+    wants_cluster = any(step.name == CLUSTER for step in steps)
+    if wants_cluster and not environment.set_up_if_possible(contents.cluster_part()):
+        print("The tests of a cluster are left out", file=sys.stderr)
+        steps = [step for step in steps if step.name != CLUSTER]
     began = time.monotonic()
-    outcomes = [_run(step, bool(pytest_arguments)) for step in _steps(versions, pytest_arguments)]
+    outcomes = [_run(step, bool(pytest_arguments)) for step in steps]
     return _sum_up(outcomes, time.monotonic() - began)
 
 
@@ -102,6 +110,12 @@ def _steps(versions: list[str], pytest_arguments: list[str]) -> list[Step]:
     if plain is not None:
         command = [python, "-m", "pytest", *plain]
         steps.append(Step("tests", command, PLAIN_TIMEOUT_S, is_pytest=True))
+    cluster = _arguments(pytest_arguments, _has_cluster_tests)
+    if cluster is not None:
+        ray_python = str(environment.python_of(contents.cluster_part().folder))
+        words = cluster if _paths(cluster) else [str(CLUSTER_TESTS.relative_to(ROOT)), *cluster]
+        command = [ray_python, "-m", "pytest", "-m", "cluster", *words]
+        steps.append(Step(CLUSTER, command, CLUSTER_TIMEOUT_S, is_pytest=True))
     blender = _arguments(pytest_arguments, _has_blender_tests)
     for version in versions if blender is not None else []:
         bpy_python = str(environment.python_of(ROOT / f".venv-bpy-{version}"))
@@ -130,6 +144,10 @@ def _paths(words: list[str]) -> dict[str, Path]:
 
 def _has_blender_tests(path: Path) -> bool:
     return any(path.is_relative_to(one) or one.is_relative_to(path) for one in BLENDER_TESTS)
+
+
+def _has_cluster_tests(path: Path) -> bool:
+    return path.is_relative_to(CLUSTER_TESTS) or CLUSTER_TESTS.is_relative_to(path)
 
 
 def _run(step: Step, chosen: bool) -> Outcome:

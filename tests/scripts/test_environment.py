@@ -89,6 +89,34 @@ def test_a_failed_renewal_keeps_the_working_environment(
     assert environment.is_ready(part)
 
 
+def test_what_can_be_done_without_is_done_without(
+    part: Part, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise environment.SetupError("pip could not install ray: no network")
+
+    monkeypatch.setattr(environment, "_install", fail)
+
+    assert not environment.set_up_if_possible(part)
+    assert "could not install ray" in capsys.readouterr().err
+
+    environment._stamp(part)
+    (part.folder / environment.UNFINISHED).unlink()
+    assert environment.set_up_if_possible(part)
+
+
+def test_an_environment_finds_what_another_has(
+    part: Part, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(environment, "_site_packages", lambda folder: folder)
+    other = tmp_path / "other"
+
+    environment._put_on_path(replace(part, sees=other))
+
+    lines = (part.folder / "marey-source.pth").read_text(encoding="utf-8").splitlines()
+    assert lines == [str(contents.ROOT), str(other)]
+
+
 def test_a_file_with_another_hash_is_refused(
     part: Part, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -162,6 +190,14 @@ def test_the_engine_never_installs_blender() -> None:
 
 def test_development_has_all_that_the_engine_needs() -> None:
     assert set(contents.engine_part().requirements) <= set(contents.development_part().requirements)
+
+
+def test_the_cluster_has_ray_and_sees_the_rest() -> None:
+    part = contents.cluster_part()
+
+    assert [one.split(">")[0] for one in part.requirements] == ["ray"]
+    assert part.sees == contents.development_part().folder
+    assert part.folder != part.sees
 
 
 def test_torch_is_pinned() -> None:

@@ -56,6 +56,25 @@ def test_each_python_gets_the_tests_that_it_can_run(
 
 
 @pytest.mark.parametrize(
+    ("words", "cluster"),
+    [
+        ([], ["-m", "cluster", "tests/trainer"]),
+        (["-k", "bytes"], ["-m", "cluster", "tests/trainer", "-k", "bytes"]),
+        (["tests/trainer/test_spread.py"], ["-m", "cluster", "tests/trainer/test_spread.py"]),
+        (["tests/engine"], None),
+    ],
+)
+def test_the_tests_of_a_cluster_get_the_python_that_has_ray(
+    words: list[str], cluster: list[str] | None
+) -> None:
+    steps = {step.name: step.command for step in runner._steps(["5.0"], words)}
+    command = steps.get("cluster")
+
+    assert _after_pytest(command) == cluster
+    assert command is None or ".venv-ray" in command[0]
+
+
+@pytest.mark.parametrize(
     ("words", "versions"),
     [("all", ["5.0", "4.5", "4.2"]), ("4.2", ["4.2"]), ("5.0, 4.2", ["5.0", "4.2"])],
 )

@@ -74,6 +74,7 @@ def two_nodes() -> Iterator[str]:
         cluster.shutdown()
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own, of its ways with processes and files
 def test_a_cluster_of_two_nodes_gives_what_processes_give() -> None:

@@ -104,6 +104,7 @@ def made_videos(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own
 def test_the_same_bytes_from_one_process_from_two_and_from_a_cluster(
@@ -120,6 +121,7 @@ def test_the_same_bytes_from_one_process_from_two_and_from_a_cluster(
     assert contents(tmp_path / "ray") == expected
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own
 def test_real_videos_give_the_same_bytes_however_they_are_read(
