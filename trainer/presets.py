@@ -118,7 +118,7 @@ PRESETS: dict[str, Preset] = {
     "video-mdm-teach": Preset(
         training=TeachTraining(
             loop=LoopSettings(
-                num_steps=300,
+                num_steps=500,
                 warmup_steps=20,
                 decay_fraction=0.5,
                 ema_decay=0.99,

@@ -46,7 +46,7 @@ class MOTION_PG_teach(bpy.types.PropertyGroup):
     num_steps: bpy.props.IntProperty(
         name="Steps",
         description="Steps of learning. More follow the strips more closely and take longer",
-        default=300,
+        default=500,
         min=20,
         max=20_000,
         soft_max=2_000,

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--models", type=Path, metavar="DIR", help="where the model goes (default: the user's own)"
     )
     parser.add_argument("--init", type=Path, metavar="FILE", help="the model to teach")
-    parser.add_argument("--steps", type=int, metavar="N", help="of training (default: 300)")
+    parser.add_argument("--steps", type=int, metavar="N", help="of training (default: 500)")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that read")
     parser.add_argument(
         "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="as train"
