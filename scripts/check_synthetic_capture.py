@@ -1,7 +1,7 @@
 """Measures capture against the truth: motions of a corpus' test split, filmed in Blender.
 
     .venv/bin/python scripts/check_synthetic_capture.py --data ../shared/data/motion/free \
-        --rig ../shared/data/rigs/human-sintel.glb --videos VIDEOS [--prior MODEL] [--json FILE]
+        --rig ../shared/data/rigs/human-male.glb --videos VIDEOS [--prior MODEL] [--json FILE]
 
 Motions of nobody that any model was trained on are put onto a character by the add-on and filmed
 by three cameras (scripts/render_synthetic_videos.py; about a second a frame, resumable: videos
