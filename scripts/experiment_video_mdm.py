@@ -1,8 +1,8 @@
 """VideoMDM against MDM on the same clips, and without its parts: the table in trainer/results.
 
     python scripts/experiment_video_mdm.py rows                         the rows there are
-    python scripts/experiment_video_mdm.py train ROW ... --data TEACHER --runs RUNS [--steps 3000]
-    python scripts/experiment_video_mdm.py words ROW ... [--steps 3000]     for train_away.py
+    python scripts/experiment_video_mdm.py train ROW ... --data TEACHER --runs RUNS [--steps 2000]
+    python scripts/experiment_video_mdm.py words ROW ... [--steps 2000]     for train_away.py
     python scripts/experiment_video_mdm.py evaluate ROW ... --data TEACHER --runs RUNS \\
         --corpus CORPUS
     python scripts/experiment_video_mdm.py table
@@ -97,7 +97,7 @@ def main() -> int:
         one = commands.add_parser(name, help=text)
         one.add_argument("rows", nargs="*", metavar="ROW", help="default: all")
         one.add_argument("--data", default="", help="the folder of teacher motions")
-        one.add_argument("--steps", type=int, default=3_000)
+        one.add_argument("--steps", type=int, default=2_000)
         one.add_argument("--runs", type=Path, default=ROOT / "runs" / "video-mdm")
         one.add_argument("--results", type=Path, default=RESULTS)
         if name == "train":
