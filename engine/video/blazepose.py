@@ -155,6 +155,9 @@ class _Network:
     ) -> None:
         self._compiled = _compile(file, num_threads, outputs)
         self._mine = threading.local()
+        # Once before threads ask at once: OpenVINO's first look at an array sets up numpy's C
+        # interface under a lock that knows nothing of Python's own, and two can wait for ever.
+        self.ask(np.zeros(tuple(self._compiled.input(0).shape), dtype=np.float32))
 
     def ask(self, values: Floats) -> list[Floats]:
         """The outputs for one picture (1, H, W, 3)."""
