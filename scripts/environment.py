@@ -23,6 +23,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Generator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import environment_contents as contents
 import system_libraries
@@ -74,8 +75,7 @@ def set_up(parts: Sequence[Part]) -> None:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("Set-up interrupted; the next run starts it over", file=sys.stderr)
-        sys.exit(130)
+        _end_interrupted()
 
 
 def set_up_if_possible(part: Part) -> bool:
@@ -86,7 +86,14 @@ def set_up_if_possible(part: Part) -> bool:
     except SetupError as error:
         print(error, file=sys.stderr)
         return False
+    except KeyboardInterrupt:
+        _end_interrupted()
     return True
+
+
+def _end_interrupted() -> NoReturn:
+    print("Set-up interrupted; the next run starts it over", file=sys.stderr)
+    sys.exit(130)
 
 
 def is_ready(part: Part) -> bool:

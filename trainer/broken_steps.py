@@ -27,6 +27,7 @@ class BrokenSteps:
     def __init__(self) -> None:
         self._waiting: list[tuple[Tensor, int]] = []
         self._in_a_row = 0
+        self._last_broken = 0
 
     def leave_out(self, parameters: Iterable[Tensor], norm: Tensor, step: int) -> None:
         """Make the gradients zero if their norm () isn't finite."""
@@ -43,9 +44,11 @@ class BrokenSteps:
             DivergedError: twenty in a row were.
         """
         for is_whole, step in self._waiting:
-            self._in_a_row = 0 if is_whole.item() else self._in_a_row + 1
-            if self._in_a_row:
-                log.warning("Step %d taught nothing: its gradient isn't finite", step)
+            if is_whole.item() or step == self._last_broken:  # of two players one is enough
+                continue
+            self._in_a_row = self._in_a_row + 1 if step == self._last_broken + 1 else 1
+            self._last_broken = step
+            log.warning("Step %d taught nothing: its gradient isn't finite", step)
             if self._in_a_row >= _MOST_IN_A_ROW:
                 raise DivergedError(
                     f"No gradient was finite since step {step - _MOST_IN_A_ROW + 1}: try a lower "

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainer.broken_steps import DivergedError
+from trainer.broken_steps import BrokenSteps, DivergedError
 from trainer.loop import LoopSettings, train_stage
 from trainer.stages import LossTerms, Player, Stage
 
@@ -75,3 +75,22 @@ def test_a_run_whose_steps_all_break_ends_with_what_to_do(tmp_path: Path) -> Non
     with pytest.raises(DivergedError, match=r"since step 5: .*learning_rate.*--resume"):
         train_stage(stage, SETTINGS, tmp_path, resume=False, minutes=None)
     assert all(p.isfinite().all() for p in stage.players[0].module.parameters())
+
+
+def test_of_two_players_one_that_is_lost_ends_the_run() -> None:
+    broken = BrokenSteps()
+    lost, well = torch.tensor(float("inf")), torch.tensor(1.0)
+    for step in range(1, 20):
+        broken.leave_out([], lost, step)
+        broken.leave_out([], well, step)
+        broken.settle()
+    broken.leave_out([], lost, 20)
+    with pytest.raises(DivergedError, match="since step 1:"):
+        broken.settle()
+
+
+def test_broken_steps_far_apart_end_nothing() -> None:
+    broken = BrokenSteps()
+    for step in range(2, 100, 2):
+        broken.leave_out([], torch.tensor(float("nan")), step)
+        broken.settle()
