@@ -41,25 +41,20 @@ def matrix_to_quaternion(matrix: FloatArray) -> FloatArray:
     divided by a number near zero.
     """
     xx, yy, zz = matrix[..., 0, 0], matrix[..., 1, 1], matrix[..., 2, 2]
-    square = np.stack([1 + xx + yy + zz, 1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz], -1)
-    a = matrix[..., 2, 1] - matrix[..., 1, 2]
-    b = matrix[..., 0, 2] - matrix[..., 2, 0]
-    c = matrix[..., 1, 0] - matrix[..., 0, 1]
-    d = matrix[..., 1, 0] + matrix[..., 0, 1]
-    e = matrix[..., 0, 2] + matrix[..., 2, 0]
-    f = matrix[..., 2, 1] + matrix[..., 1, 2]
-    s0, s1, s2, s3 = np.moveaxis(square, -1, 0)
-    rows = np.stack(
-        [
-            np.stack([s0, a, b, c], -1),
-            np.stack([a, s1, d, e], -1),
-            np.stack([b, d, s2, f], -1),
-            np.stack([c, e, f, s3], -1),
-        ],
-        -2,
-    )
-    largest = np.argmax(square, axis=-1)[..., None, None]
-    quaternion = np.take_along_axis(rows, largest, axis=-2)[..., 0, :]
+    # four times the products of the components: a row has one of them in common
+    rows = np.empty((*matrix.shape[:-2], 4, 4))
+    rows[..., 0, 0] = 1 + xx + yy + zz
+    rows[..., 1, 1] = 1 + xx - yy - zz
+    rows[..., 2, 2] = 1 - xx + yy - zz
+    rows[..., 3, 3] = 1 - xx - yy + zz
+    rows[..., 0, 1] = rows[..., 1, 0] = matrix[..., 2, 1] - matrix[..., 1, 2]
+    rows[..., 0, 2] = rows[..., 2, 0] = matrix[..., 0, 2] - matrix[..., 2, 0]
+    rows[..., 0, 3] = rows[..., 3, 0] = matrix[..., 1, 0] - matrix[..., 0, 1]
+    rows[..., 1, 2] = rows[..., 2, 1] = matrix[..., 1, 0] + matrix[..., 0, 1]
+    rows[..., 1, 3] = rows[..., 3, 1] = matrix[..., 0, 2] + matrix[..., 2, 0]
+    rows[..., 2, 3] = rows[..., 3, 2] = matrix[..., 2, 1] + matrix[..., 1, 2]
+    largest = np.argmax(np.diagonal(rows, axis1=-2, axis2=-1), axis=-1)
+    quaternion = np.take_along_axis(rows, largest[..., None, None], axis=-2)[..., 0, :]
     return quaternion / length(quaternion)
 
 
@@ -190,9 +185,12 @@ def twist_about(matrix: FloatArray, axis: FloatArray) -> FloatArray:
 
 
 def angle_about_y(matrix: FloatArray) -> FloatArray:
-    """How far rotations (..., 3, 3) turn about the y axis, in radians: the twist's angle."""
-    quaternion = matrix_to_quaternion(matrix)
-    return _wrapped(2 * np.arctan2(quaternion[..., 2], quaternion[..., 0]))
+    """How far rotations (..., 3, 3) turn about the y axis, in radians: the twist's angle.
+
+    Of a quaternion it is 2 atan2(y, w); the sine is of 4 w y, the cosine of 2 w^2 - 2 y^2.
+    """
+    sine = matrix[..., 0, 2] - matrix[..., 2, 0]
+    return np.arctan2(sine, matrix[..., 0, 0] + matrix[..., 2, 2])
 
 
 def blend_rotations(start: FloatArray, end: FloatArray, weight: FloatArray) -> FloatArray:
