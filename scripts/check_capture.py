@@ -1,6 +1,7 @@
 """Measures capture on a folder of videos and prints a table.
 
-    .venv/bin/python scripts/check_capture.py ../shared/data/video [--seconds S] [--sheets DIR]
+    .venv/bin/python scripts/check_capture.py ../shared/data/video [--model NAME] [--seconds S]
+        [--sheets DIR]
 
 For each video: the share of frames with a person in which one is found (where
 scripts/visible_intervals.json tells when somebody is in the picture), and for the largest person
@@ -46,6 +47,7 @@ def main() -> int:
     """Measure every video of the folder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("folder", type=Path, help="folder with videos")
+    parser.add_argument("--model", default="", help="lifts, or betters a lift (none: default)")
     parser.add_argument("--seconds", type=float, help="only the first seconds of each")
     parser.add_argument("--sheets", type=Path, help="write an overlay sheet of each video here")
     arguments = parser.parse_args()
@@ -57,11 +59,13 @@ def main() -> int:
         f"{'video':40} {'found':>7} {'off':>7} {'slide':>7} {'shake':>7} {'bones':>7} "
         f"{'fps':>6} {'detect':>7} {'MB':>6}"
     )
-    kept = [measure(video, arguments.seconds, arguments.sheets) for video in videos]
+    kept = [
+        measure(video, arguments.model, arguments.seconds, arguments.sheets) for video in videos
+    ]
     return 0 if all(kept) else 1
 
 
-def measure(video: Path, seconds: float | None, sheets: Path | None) -> bool:
+def measure(video: Path, model: str, seconds: float | None, sheets: Path | None) -> bool:
     """Print one line; whether every limit is kept."""
     import torch
 
@@ -72,7 +76,7 @@ def measure(video: Path, seconds: float | None, sheets: Path | None) -> bool:
     from engine.video.frames import Span
 
     store = ModelStore(model_folders(), torch.device("cpu"))
-    job = CaptureJob(path=video, span=Span(seconds=seconds))
+    job = CaptureJob(path=video, model=model, span=Span(seconds=seconds))
     began = time.perf_counter()
     footage, capture = run_capture(job, store, lambda step, steps: None)
     taken = time.perf_counter() - began
