@@ -20,6 +20,7 @@ Source: CrossDiff, ECCV 2024, tables 1 and 3, figure 6.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -291,7 +292,7 @@ def run_trainer(words: list[str], encoder: Path | None) -> int:
     from trainer.__main__ import main as trainer_main
 
     _use_encoder(encoder)
-    torch.set_num_threads(2)
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))  # two of them run
     return trainer_main(words)
 
 
