@@ -18,7 +18,7 @@ def free(licence: str) -> CrossDiffTraining:
     A step takes two thirds of the time it takes with all of the batch seen. The run is too short
     to learn clips by heart, so nothing is dropped out, and averages reach back 200 steps only. The
     four paths hold each other up at first: in space the model is behind one that learns nothing
-    else, and catches up in the second stage, at a rate that is still high.
+    else, and the second stage makes up for a part of that, at a rate that is still high.
     """
     return CrossDiffTraining(
         licence=licence,
