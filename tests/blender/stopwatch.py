@@ -17,18 +17,18 @@ def fair_ms(work: Callable[[], object], rounds: int = 7) -> float:
     the processor itself down, what the yardstick takes longer is taken off.
     """
     times: list[float] = []
-    before = slowness()
+    before = _slowness()
     for _ in range(rounds):
         begun = time.thread_time()
         work()
         taken = (time.thread_time() - begun) * 1000
-        after = slowness()
+        after = _slowness()
         times.append(taken / ((before + after) / 2))
         before = after
     return min(times)
 
 
-def slowness() -> float:
+def _slowness() -> float:
     """How many times slower this machine is at the moment than the one limits were set on; 1 up.
 
     The yardstick is many short calls of NumPy on a few hundred frames, as keying is.
