@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -115,6 +117,39 @@ def test_a_step_that_hangs_is_stopped(capsys: pytest.CaptureFixture[str]) -> Non
 
     assert not outcome.passed
     assert "stopped" in outcome.closing
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a process has no signals to end by on Windows")
+@pytest.mark.parametrize(("crashes", "passed"), [(1, True), (2, False)])
+def test_a_blender_that_crashes_gets_one_more_go(
+    crashes: int, passed: bool, tmp_path: Path
+) -> None:
+    marks = tmp_path / "crashes"
+    code = (
+        "import os, pathlib, signal\n"
+        f"marks = pathlib.Path({str(marks)!r})\n"
+        "marks.touch()\n"
+        f"if marks.stat().st_size < {crashes}:\n"
+        "    marks.write_text(marks.read_text() + 'x')\n"
+        "    os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "print('3 passed in 1s')\n"
+    )
+    step = runner.Step("bpy", [sys.executable, "-c", code], is_pytest=True, is_blender=True)
+
+    outcome = runner._run(step, False)
+
+    assert outcome.passed is passed
+    assert "crashed at first (exit -11)" in outcome.closing
+    assert len(marks.read_text()) == crashes
+
+
+def test_a_failed_test_is_not_repeated(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    code = f"open({str(runs)!r}, 'a').write('x'); raise SystemExit(1)"
+    step = runner.Step("bpy", [sys.executable, "-c", code], is_pytest=True, is_blender=True)
+
+    assert not runner._run(step, False).passed
+    assert runs.read_text() == "x"
 
 
 def _after_pytest(command: list[str] | None) -> list[str] | None:
