@@ -11,8 +11,9 @@ Every row is a run of the same network, data and number of steps, those of the p
 row `full`); `list` prints what each changes, as `scripts/train_away.py train` reads it. Evaluation
 is apart from training and goes over the runs that are there; finished rows stand in
 trainer/results/crossdiff.json and are not made again. Rows named after kicks have none in 3D: they
-are never seen, seen as views, or met at the end as wild footage. `halves` trains the evaluators of
-FID-U and FID-L that evaluation takes from trainer/evaluation.
+are never seen, seen as views, or met at the end as wild footage. Rows that end in -longer go on
+from the row before the ending, for half as many steps again, in space alone. `halves` trains the
+evaluators of FID-U and FID-L that evaluation takes from trainer/evaluation.
 
 Source: CrossDiff, ECCV 2024, tables 1 and 3, figure 6.
 """
@@ -93,6 +94,13 @@ ROWS: dict[str, tuple[str, ...]] = {
     ),
 }
 AGAIN = ("space", "full", "half", "half-and-views")  # with a second seed
+LONGER = ("space", "full")  # go on in space
+LONGER_SETTINGS = (
+    "loop.num_steps=600",
+    "loop.warmup_steps=50",
+    "solid_stage=0.999",
+    "weights.kept=0",
+)
 KICKS = (
     "a person kicks",
     "a person kicks with the right leg",
@@ -118,16 +126,23 @@ SHOWN = (
 
 def settings_of(name: str) -> list[str]:
     """The --set values of a row; a name that ends in -1 has the second seed."""
-    base = name.removesuffix("-1")
-    if base not in ROWS or (name != base and base not in AGAIN):
+    if name not in all_names():
         raise ExperimentError(f"There is no row {name!r}: {', '.join(all_names())}")
-    seed = [f"loop.seed={int(name != base)}"]
-    return [*seed, f"loop.num_steps={NUM_STEPS}", *ROWS[base]]
+    base = before_longer(name)
+    if base is not None:
+        return ["loop.seed=0", *LONGER_SETTINGS, *ROWS[base]]
+    base = name.removesuffix("-1")
+    return [f"loop.seed={int(name != base)}", f"loop.num_steps={NUM_STEPS}", *ROWS[base]]
+
+
+def before_longer(name: str) -> str | None:
+    """The row that a row goes on from, None for one that starts from nothing."""
+    return name.removesuffix("-longer") if name.endswith("-longer") else None
 
 
 def all_names() -> list[str]:
-    """Every row that is trained."""
-    return [*ROWS, *(f"{name}-1" for name in AGAIN)]
+    """Every row that is trained, in an order in which none goes before what it goes on from."""
+    return [*ROWS, *(f"{name}-1" for name in AGAIN), *(f"{name}-longer" for name in LONGER)]
 
 
 def main() -> int:
@@ -149,13 +164,13 @@ def main() -> int:
     args = parser.parse_args()
     try:
         if args.verb == "list":
-            for name in args.names or all_names():
+            from_nothing = [name for name in all_names() if before_longer(name) is None]
+            for name in args.names or from_nothing:
                 words = " ".join(f"--set {setting}" for setting in settings_of(name))
                 print(f'"{name} = {PRESET} {words}"')
         elif args.verb == "train":
             for name in args.names or all_names():
-                options = [word for s in settings_of(name) for word in ("--set", s)]
-                train_row(name, PRESET, args.data, args.runs, options)
+                train(name, args)
         elif args.verb == "evaluate":
             evaluate(args)
         elif args.verb == "sheet":
@@ -168,6 +183,18 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def train(name: str, args: argparse.Namespace) -> None:
+    """Train a row, or go on with it."""
+    options = [word for setting in settings_of(name) for word in ("--set", setting)]
+    base = before_longer(name)
+    if base is not None:
+        start = args.runs / base / "best.safetensors"
+        if not start.is_file():
+            raise ExperimentError(f"{name} goes on from {base}, which isn't trained yet: {start}")
+        options += ["--init", str(start)]
+    train_row(name, PRESET, args.data, args.runs, options)
 
 
 @dataclass(frozen=True)

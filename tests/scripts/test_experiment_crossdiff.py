@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +29,8 @@ def test_all_rows_have_the_budget_of_the_preset() -> None:
     preset = PRESETS[experiment.PRESET].training
     assert training_of("full") == preset
     for name in experiment.all_names():
+        if experiment.before_longer(name) is not None:
+            continue
         loop = training_of(name).loop
         assert (loop.num_steps, training_of(name).batch_size) == (1_200, 32)
         assert loop.seed == int(name.endswith("-1"))
@@ -51,7 +56,31 @@ def test_the_control_is_as_large_as_what_it_controls() -> None:
     assert size(training_of("space").model) == size(training_of("full").model)
 
 
-@pytest.mark.parametrize("name", ["nothing", "apart-1"])
+def test_what_goes_on_does_so_in_space_from_a_trained_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longer = training_of("full-longer")
+    assert not longer.weights.later().uses_flat
+    assert (longer.loop.num_steps, round(longer.solid_stage * 600)) == (600, 599)
+
+    started: list[Sequence[str]] = []
+
+    def note(name: str, preset: str, data: object, runs: Path, options: Sequence[str]) -> None:
+        started.append(options)
+
+    monkeypatch.setattr(experiment, "train_row", note)
+    args = argparse.Namespace(data=[], runs=tmp_path)
+    with pytest.raises(ExperimentError, match="goes on from full, which isn't trained yet"):
+        experiment.train("full-longer", args)
+    assert not started
+    checkpoint = tmp_path / "full" / "best.safetensors"
+    checkpoint.parent.mkdir()
+    checkpoint.touch()
+    experiment.train("full-longer", args)
+    assert started[0][-2:] == ["--init", str(checkpoint)]
+
+
+@pytest.mark.parametrize("name", ["nothing", "apart-1", "half-longer"])
 def test_an_unknown_row_is_refused(name: str) -> None:
     with pytest.raises(ExperimentError, match="There is no row"):
         experiment.settings_of(name)
