@@ -1,4 +1,4 @@
-"""Targets in space for wild footage: the model's own lift of it, smoothed.
+"""Targets in space for wild footage: the model's own lift of it, smoothed and set onto the floor.
 
 They are made when the stage begins and kept beside the run, so that a resumed run has the same
 teacher: the model as it was then.
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.motion.representation import Representation
+from engine.motion.skeleton import FOOT_JOINTS
 from engine.networks.text_encoder import WIDTH, TextFeatures
 from trainer.data.statistics import Statistics
 from trainer.data.two_domain_examples import (
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 _CHUNK = 64  # clips lifted at once
 _SMOOTHING = 1.0  # deviation in frames
+_LOWEST = 0.05  # of a clip's frames in which a foot may be under the floor: lifted feet shake
 
 
 class WildSampler:
@@ -96,8 +98,8 @@ def lift_wild(
                 is_told=torch.zeros(len(rows), dtype=torch.bool, device=device),
             )
             found = statistics.restore(lift(bank, batch))
-            smooth = statistics.normalise(smoothed(found, representation))
-            targets.append(smooth[batch.mask])
+            standing = on_the_floor(smoothed(found, representation), batch.mask, representation)
+            targets.append(statistics.normalise(standing)[batch.mask])
     return torch.cat(targets)
 
 
@@ -112,6 +114,21 @@ def smoothed(features: Tensor, representation: Representation) -> Tensor:
     moved = functional.conv1d(padded, kernel, groups=joints.shape[1])
     heading = torch.cat((decoded.heading, decoded.heading[:, -1:]), dim=1)
     return representation.encode(moved.transpose(1, 2).unflatten(2, (22, 3)), heading)
+
+
+def on_the_floor(features: Tensor, mask: Tensor, representation: Representation) -> Tensor:
+    """Features (B, T, F), not normalised, of motions that stand on the floor at some time.
+
+    How high somebody is can't be told by a camera that isn't known, but nearly every clip touches
+    the floor: the twentieth of its frames (mask (B, T)) in which a foot is lowest is put there.
+    """
+    decoded = representation.decode(features)
+    lowest = decoded.joints[..., list(FOOT_JOINTS), 1].amin(-1).masked_fill(~mask, torch.nan)
+    floor = lowest.nanquantile(_LOWEST, dim=1)[:, None, None]
+    standing = features.clone()
+    standing[..., representation.part("root_height")] -= floor
+    standing[..., representation.part("joint_positions")][..., 1::3] -= floor  # over the ground too
+    return standing
 
 
 def _no_text(count: int, device: torch.device) -> TextFeatures:

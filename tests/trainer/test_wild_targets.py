@@ -11,7 +11,7 @@ from engine.motion.representation import ROOT_LOCAL, estimate_heading
 from tests.trainer.conftest import made_clip
 from trainer.data.corpus import Clip
 from trainer.data.two_domain_examples import TwoDomainDataSettings, split_clips, wild_azimuths
-from trainer.wild_targets import smoothed
+from trainer.wild_targets import on_the_floor, smoothed
 
 
 def test_smoothing_takes_jitter_and_leaves_the_motion() -> None:
@@ -27,6 +27,27 @@ def test_smoothing_takes_jitter_and_leaves_the_motion() -> None:
     assert after < 0.5 * before
     places = ROOT_LOCAL.decode(smooth).joints - ROOT_LOCAL.decode(clean).joints
     assert places.norm(dim=-1).mean() < 0.03
+
+
+def test_motions_are_set_onto_the_floor_whole() -> None:
+    joints = torch.from_numpy(np.stack([made_clip(1, 41), made_clip(2, 41)]))
+    feet = joints[:, :, (7, 8, 10, 11), 1].amin((1, 2))
+    joints[..., 1] -= (feet - torch.tensor([0.3, -0.2]))[:, None, None]
+    features = ROOT_LOCAL.encode(joints, estimate_heading(joints))
+    mask = torch.ones(features.shape[:2], dtype=torch.bool)
+    mask[0, 30:] = False
+    features[0, 30:] = 50.0  # what lies beyond a clip's end doesn't count
+
+    standing = on_the_floor(features, mask, ROOT_LOCAL)
+
+    before, after = (ROOT_LOCAL.decode(x).joints for x in (features, standing))
+    lowest = after[..., (7, 8, 10, 11), 1].amin(-1)
+    assert lowest[0, :30].min().abs() < 0.05
+    assert lowest[1].min().abs() < 0.05
+    moved = (before - after)[mask]
+    assert moved[:, :, (0, 2)].abs().max() < 1e-5
+    for clip in (moved[:30], moved[30:]):
+        torch.testing.assert_close(clip[..., 1], clip[:1, :1, 1].expand_as(clip[..., 1]))
 
 
 def test_recordings_are_split_with_their_twins() -> None:

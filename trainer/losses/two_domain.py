@@ -32,7 +32,7 @@ VIEW_WEIGHTS = {
     "view_contacts": 0.5,
 }
 _TIMESTEPS = 49  # the last of those that validation's timesteps are counted in
-_NUM_ROOT = 4  # features in space that a wild clip's lift can't tell well
+_NUM_PATH = 3  # features in space, turn and way, that a wild clip's lift can't tell well
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +122,7 @@ class Objective:
             SOLID: torch.ones_like(solid) if even else solid,
             FLAT: torch.ones_like(flat) if even else flat,
         }
-        self._is_root = torch.arange(len(solid), device=device) < _NUM_ROOT
+        self._is_path = torch.arange(len(solid), device=device) < _NUM_PATH
         part = self._representation.part("joint_velocities")
         self._step_scale = float(statistics[SOLID].deviation[part].mean())
 
@@ -227,7 +227,7 @@ class Objective:
         weights = self._feature_weights[target]
         if target == FLAT:
             return feature_loss(x0[path], data.flat, batch.mask, weights)
-        known = ~(data.is_made_up[:, None, None] & self._is_root)  # (B, 1, F)
+        known = ~(data.is_made_up[:, None, None] & self._is_path)  # (B, 1, F)
         return feature_loss(x0[path] * known, data.solid * known, batch.mask, weights)
 
     def _counts(self, path: tuple[str, str], data: Gathered) -> Tensor:
