@@ -283,7 +283,7 @@ def kick_figures(
     is_kick = np.array(["kick" in actions_of(caption) for caption in real.captions])
     if not is_kick.any():
         raise ExperimentError("No caption of the test split names a kick")
-    heights = np.array([float(joints[:, (10, 11), 1].max()) for joints in motions])
+    heights = np.array([_foot_heights(joints).max() for joints in motions])
     return {
         "ahead": float((gaps[:, ~is_kick] > own[:, None]).mean()),
         "mm_distance": float(own.mean()),
@@ -330,9 +330,14 @@ def sheet(args: argparse.Namespace) -> None:
     print(args.out)
 
 
+def _foot_heights(joints: np.ndarray) -> np.ndarray:
+    """How high the higher foot is in each frame (T,), of joints (T, 22, 3)."""
+    return joints[:, (10, 11), 1].max(1)
+
+
 def _about_the_highest(joints: np.ndarray) -> np.ndarray:
     """The frames about the one in which a foot is highest, of joints (T, 22, 3)."""
-    highest = int(joints[:, (10, 11), 1].max(1).argmax())
+    highest = int(_foot_heights(joints).argmax())
     first = min(max(0, highest - SHOWN_FRAMES // 2), max(0, len(joints) - SHOWN_FRAMES))
     return joints[first : first + SHOWN_FRAMES]
 

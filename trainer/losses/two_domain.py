@@ -32,7 +32,7 @@ VIEW_WEIGHTS = {
     "view_contacts": 0.5,
 }
 _TIMESTEPS = 49  # the last of those that validation's timesteps are counted in
-_NUM_PATH = 3  # features in space, turn and way, that a wild clip's lift can't tell well
+_NUM_ROOT_MOTION = 3  # features in space, turn and way, that a wild clip's lift can't tell well
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +122,7 @@ class Objective:
             SOLID: torch.ones_like(solid) if even else solid,
             FLAT: torch.ones_like(flat) if even else flat,
         }
-        self._is_path = torch.arange(len(solid), device=device) < _NUM_PATH
+        self._is_root_motion = torch.arange(len(solid), device=device) < _NUM_ROOT_MOTION
         part = self._representation.part("joint_velocities")
         self._step_scale = float(statistics[SOLID].deviation[part].mean())
 
@@ -222,12 +222,12 @@ class Objective:
     def _path_error(
         self, path: tuple[str, str], x0: Paths, data: Gathered, batch: TwoDomainBatch
     ) -> Tensor:
-        """(B,) against the target's true features; of a made-up target without its root."""
+        """(B,) against the target's true features; of a made-up target without root motion."""
         target = path[1]
         weights = self._feature_weights[target]
         if target == FLAT:
             return feature_loss(x0[path], data.flat, batch.mask, weights)
-        known = ~(data.is_made_up[:, None, None] & self._is_path)  # (B, 1, F)
+        known = ~(data.is_made_up[:, None, None] & self._is_root_motion)  # (B, 1, F)
         return feature_loss(x0[path] * known, data.solid * known, batch.mask, weights)
 
     def _counts(self, path: tuple[str, str], data: Gathered) -> Tensor:
