@@ -10,10 +10,10 @@
 Every row is a run of the same network, data and number of steps, those of the preset (which is the
 row `full`); `list` prints what each changes, as `scripts/train_away.py train` reads it. Evaluation
 is apart from training and goes over the runs that are there; finished rows stand in
-trainer/results/crossdiff.json and are not made again. Rows named after kicks have none in 3D: they
-are never seen, or seen as views from the start; `kicks-wild` goes on from `kicks-never` with kicks
-as wild footage. Rows that end in -longer go on from a row for half as many steps again, in space
-alone. `halves` trains the evaluators of FID-U and FID-L that evaluation takes from
+trainer/results/crossdiff.json and are not made again. Rows named after an action have none of it in
+3D: it is never seen, or seen as views from the start; `crouches-wild` goes on from `crouches-never`
+with crouches as wild footage. Rows that end in -longer go on from a row for half as many steps
+again, in space alone. `halves` trains the evaluators of FID-U and FID-L that evaluation takes from
 trainer/evaluation.
 
 Source: CrossDiff, ECCV 2024, tables 1 and 3, figure 6.
@@ -31,7 +31,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -39,11 +38,17 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from action_measures import (  # noqa: E402
+    HELD_OUT,
+    action_figures,
+    made_motions,
+    measured_on,
+    real_motions,
+    shown_part,
+)
 from engine.methods import load_method  # noqa: E402 - the path must be set before
-from engine.methods.base import Prompt, SampleOptions  # noqa: E402
 from engine.methods.crossdiff import CrossDiff  # noqa: E402
 from engine.networks import text_encoder  # noqa: E402
-from trainer.data.actions import actions_of  # noqa: E402
 from trainer.data.corpus import load_corpus  # noqa: E402
 from trainer.evaluation.drawing import Strip, draw_sheet  # noqa: E402
 from trainer.evaluation.evaluate import (  # noqa: E402
@@ -76,17 +81,18 @@ ALPHAS = (0.0, 0.3, 0.6, 1.0)
 MIXED = "full"  # the row that mixtures are sampled from
 SPACE_ALONE = ("weights.flat_solid=0", "weights.solid_flat=0", "weights.flat_flat=0")
 HALF = "data.solid_share=0.5"
-NO_KICKS = "data.held_out=kick"
+WITHOUT = {plural: f"data.held_out={held.action}" for plural, held in HELD_OUT.items()}
+AS_VIEWS = "data.flat_share=1"  # of what has no 3D
 ROWS: dict[str, tuple[str, ...]] = {
     "space": SPACE_ALONE,
     "full": (),
     "half": (HALF, *SPACE_ALONE),
-    "half-and-views": (HALF, "data.flat_share=1"),
+    "half-and-views": (HALF, AS_VIEWS),
     "apart": ("model.unified.has_shared=false",),
     "one-view": ("data.num_views=1",),
     "four-views": ("data.num_views=4",),  # as published; "full" has any azimuth
-    "kicks-never": (NO_KICKS,),
-    "kicks-as-views": (NO_KICKS, "data.flat_share=1"),
+    **{f"{plural}-never": (without,) for plural, without in WITHOUT.items()},
+    **{f"{plural}-as-views": (without, AS_VIEWS) for plural, without in WITHOUT.items()},
 }
 AGAIN = ("space", "full", "half", "half-and-views")  # with a second seed
 SPACE_STAGE = ("loop.num_steps=600", "solid_stage=0.999", "weights.kept=0")
@@ -94,23 +100,11 @@ WILD_STAGE = ("loop.num_steps=400", "solid_stage=0", "wild_stage=0.99", "data.un
 LATER: dict[str, tuple[str, tuple[str, ...]]] = {  # the row that each goes on from, and how
     "space-longer": ("space", (*SPACE_STAGE, *SPACE_ALONE)),
     "full-longer": ("full", SPACE_STAGE),
-    "kicks-wild": ("kicks-never", (*WILD_STAGE, NO_KICKS, "data.flat_share=1")),
+    **{
+        f"{plural}-wild": (f"{plural}-never", (*WILD_STAGE, without, AS_VIEWS))
+        for plural, without in WITHOUT.items()
+    },
 }
-KICKS = (
-    "a person kicks",
-    "a person kicks with the right leg",
-    "a person kicks with the left leg",
-    "someone kicks a ball",
-    "a person does a front kick",
-    "a person performs a high kick",
-    "a fighter kicks with the right foot",
-    "someone kicks something in front of them",
-)
-KICKERS = ("full", "kicks-never", "kicks-as-views", "kicks-wild")  # rows whose kicks are measured
-KICK_SEEDS = 8
-KICK_FRAMES = 60
-SHOWN_FRAMES = 30
-HIGH = 0.4  # metres: a foot is raised, not lifted for a step
 SHOWN = (
     ("fid", "FID"),
     ("fid_upper", "FID-U"),
@@ -120,6 +114,7 @@ SHOWN = (
     ("mm_distance", "MM-dist"),
     ("diversity", "Diversity"),
 )
+ACTION_FIGURES = ("ahead", "mm_distance", "length", "share")
 
 
 def settings_of(name: str) -> list[str]:
@@ -156,9 +151,7 @@ def main() -> int:
     args = parser.parse_args()
     try:
         if args.verb == "list":
-            for name in args.names or [name for name in all_names() if name not in LATER]:
-                words = " ".join(f"--set {setting}" for setting in settings_of(name))
-                print(f'"{name} = {PRESET} {words}"')
+            list_rows(args.names or [name for name in all_names() if name not in LATER])
         elif args.verb == "train":
             for name in args.names or all_names():
                 train(name, args)
@@ -174,6 +167,15 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def list_rows(names: Sequence[str]) -> None:
+    """Print rows as `scripts/train_away.py train` reads them."""
+    for name in names:
+        if name in LATER:
+            raise ExperimentError(f"{name} goes on from {LATER[name][0]} and can't be listed")
+        words = " ".join(f"--set {setting}" for setting in settings_of(name))
+        print(f'"{name} = {PRESET} {words}"')
 
 
 def train(name: str, args: argparse.Namespace) -> None:
@@ -224,29 +226,26 @@ def evaluate(args: argparse.Namespace) -> None:
 def measure_reference(task: Task) -> Row:
     """The row of the real clips, with one half of them against the other."""
     evaluator, real = _judges(task)
-    kicks = [
-        (clip.joints, caption)
-        for split in ("train", "test")
-        for clip in load_corpus(task.data, split)
-        for caption in clip.captions
-        if "kick" in actions_of(caption)
-    ]
+    clips = [clip for split in ("train", "test") for clip in load_corpus(task.data, split)]
     return {
         "name": "real",
         "figures": _plain(measure_real(real) | measure_floor(real)),
-        "kick": kick_figures([k for k, _ in kicks], [c for _, c in kicks], evaluator, real),
+        "actions": {
+            plural: action_figures(held, *real_motions(clips, held), evaluator, real)
+            for plural, held in measured_on("real").items()
+        },
     }
 
 
 def measure(task: Task) -> Row:
-    """One row: figures over the test split, and of some rows how far kicks are kicks."""
+    """One row: figures over the test split, and of some rows how far an action is that action."""
     torch.set_num_threads(1)
     evaluator, real = _judges(task)
     method = _method(task.checkpoint, task.device)
     method = method if task.alpha is None else method.mixed(task.alpha)
     samples = [sample_split(method, real, seed, lambda: None) for seed in range(task.seeds)]
     training = method.info.training
-    row = {
+    row: Row = {
         "name": task.name,
         "figures": _plain(measure_samples(real, samples, evaluator)),
         "million_parameters": sum(p.numel() for p in method.network.parameters()) / 1e6,
@@ -258,39 +257,11 @@ def measure(task: Task) -> Row:
         "num_samples": sum(map(len, samples)),
         "model_hash": method.info.model_hash,
     }
-    if task.name in KICKERS:
-        made = _kicks(method, KICK_SEEDS)
-        row["kick"] = kick_figures(made, KICKS * KICK_SEEDS, evaluator, real)
-    return row
-
-
-def kick_figures(
-    motions: Sequence[np.ndarray],
-    captions: Sequence[str],
-    evaluator: Evaluator,
-    real: RealClips,
-) -> dict[str, float]:
-    """How much motions look like the kicks that their captions name, to the evaluator and plainly.
-
-    ahead: share of the test split's captions of other actions that are further from a motion than
-    its own; a half by chance. mm_distance: to its own. nearest: share of motions whose nearest
-    caption of the test split names a kick. Heights are of the higher foot over the floor, in the
-    highest frame, metres.
-    """
-    embeddings = evaluator.embed_motions(motions)
-    own = np.linalg.norm(embeddings - evaluator.embed_captions(captions), axis=-1)
-    gaps = np.linalg.norm(embeddings[:, None] - real.caption_embeddings[None], axis=-1)
-    is_kick = np.array(["kick" in actions_of(caption) for caption in real.captions])
-    if not is_kick.any():
-        raise ExperimentError("No caption of the test split names a kick")
-    heights = np.array([_foot_heights(joints).max() for joints in motions])
-    return {
-        "ahead": float((gaps[:, ~is_kick] > own[:, None]).mean()),
-        "mm_distance": float(own.mean()),
-        "nearest": float((gaps[:, is_kick].min(1) < gaps[:, ~is_kick].min(1)).mean()),
-        "foot_height": float(heights.mean()),
-        "high_share": float((heights > HIGH).mean()),
+    actions = {
+        plural: action_figures(held, *made_motions(method, held), evaluator, real)
+        for plural, held in measured_on(task.name).items()
     }
+    return row | ({"actions": actions} if actions else {})
 
 
 def halves(args: argparse.Namespace) -> None:
@@ -320,26 +291,20 @@ def run_trainer(words: list[str], encoder: Path | None) -> int:
 
 
 def sheet(args: argparse.Namespace) -> None:
-    """Draw kicks of the named rows under each other: the second and a half about each's highest."""
+    """Draw what is made of an action by the named rows, where it is most pronounced in each."""
     strips: list[Strip] = []
     for name in args.names:
         method = _method(args.runs / name / "best.safetensors", args.device)
-        for prompt, joints in list(zip(KICKS, _kicks(method, 1), strict=True))[::2]:
-            strips.append(Strip(title=f"{name}: {prompt}", joints=_about_the_highest(joints)))
+        for held in measured_on(name).values():
+            motions, prompts = made_motions(method, held, 1)
+            strips += [
+                Strip(title=f"{name}: {prompt}", joints=shown_part(held, joints))
+                for prompt, joints in list(zip(prompts, motions, strict=True))[::2]
+            ]
+    if not strips:
+        raise ExperimentError("Name rows that are measured on an action: full, crouches-never, ...")
     draw_sheet(args.out, strips)
     print(args.out)
-
-
-def _foot_heights(joints: np.ndarray) -> np.ndarray:
-    """How high the higher foot is in each frame (T,), of joints (T, 22, 3)."""
-    return joints[:, (10, 11), 1].max(1)
-
-
-def _about_the_highest(joints: np.ndarray) -> np.ndarray:
-    """The frames about the one in which a foot is highest, of joints (T, 22, 3)."""
-    highest = int(_foot_heights(joints).argmax())
-    first = min(max(0, highest - SHOWN_FRAMES // 2), max(0, len(joints) - SHOWN_FRAMES))
-    return joints[first : first + SHOWN_FRAMES]
 
 
 def show(rows: list[Row]) -> None:
@@ -348,15 +313,25 @@ def show(rows: list[Row]) -> None:
     table.add_column("row", no_wrap=True)
     for _, title in SHOWN:
         table.add_column(title, justify="right")
-    for title in ("kick ahead", "foot m"):
-        table.add_column(title, justify="right")
     for row in rows:
         figures = row["figures"]
         cells = [f"{figures[key]['value']:.3f}" if key in figures else "" for key, _ in SHOWN]
-        kick = row.get("kick", {})
-        cells += [f"{kick[key]:.2f}" if key in kick else "" for key in ("ahead", "foot_height")]
         table.add_row(row["name"], *cells)
-    Console(width=140).print(table)
+    console = Console(width=140)
+    console.print(table)
+    console.print(_actions_table(rows))
+
+
+def _actions_table(rows: list[Row]) -> Table:
+    table = Table(title="Actions held out, 64 motions a row")
+    for title in ("action", "row", "ahead", "MM-dist", "metres", "share"):
+        table.add_column(title, no_wrap=True)
+    for plural in HELD_OUT:
+        for row in rows:
+            if figures := row.get("actions", {}).get(plural):
+                cells = [f"{figures[key]:.2f}" for key in ACTION_FIGURES]
+                table.add_row(plural, row["name"], *cells)
+    return table
 
 
 def _use_encoder(folder: Path | None) -> None:
@@ -376,13 +351,6 @@ def _method(checkpoint: Path, device: str) -> CrossDiff:
     method = load_method(checkpoint, torch.device(device))
     assert isinstance(method, CrossDiff)
     return method
-
-
-def _kicks(method: CrossDiff, seeds: int) -> list[np.ndarray]:
-    pairs = [(Prompt(text), seed) for seed in range(seeds) for text in KICKS]
-    options = [SampleOptions(num_frames=KICK_FRAMES, seed=100 + seed) for _, seed in pairs]
-    motions = method.run_batch([prompt for prompt, _ in pairs], options, lambda step, of: None)
-    return [motion.joints().float().cpu().numpy() for motion in motions]
 
 
 def _plain(figures: dict[str, Any]) -> dict[str, dict[str, float]]:
