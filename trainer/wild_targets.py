@@ -7,6 +7,7 @@ teacher: the model as it was then.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,13 +19,10 @@ from torch.nn import functional
 from engine.motion.representation import Representation
 from engine.motion.skeleton import FOOT_JOINTS
 from engine.networks.text_encoder import WIDTH, TextFeatures
+from trainer.data.corpus import CorpusError
+from trainer.data.feature_bank import FeatureBank, hold_last
 from trainer.data.statistics import Statistics
-from trainer.data.two_domain_examples import (
-    FeatureBank,
-    TwoDomainBatch,
-    TwoDomainSampler,
-    wild_azimuths,
-)
+from trainer.data.two_domain_examples import TwoDomainBatch, TwoDomainSampler, wild_azimuths
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +46,11 @@ class WildSampler:
         self.num_drawn = 0
 
     def draw(self, generator: torch.Generator) -> TwoDomainBatch:
-        """The next batch."""
+        """The next batch.
+
+        Raises:
+            CorpusError: this is a run gone on with, and its targets are gone.
+        """
         if not self._bank.has_made_up:
             self._bank.set_made_up(self._targets())
         self.num_drawn += 1
@@ -64,11 +66,17 @@ class WildSampler:
         self._sampler.restore(batches)
 
     def _targets(self) -> Tensor:
-        if self.num_drawn and self._path.is_file():
+        if self.num_drawn:
+            if not self._path.is_file():
+                raise CorpusError(
+                    f"{self._path} is missing: it has the targets that this run began its wild "
+                    "stage with; put it back, or train anew"
+                )
             return load_file(self._path)["targets"]
         targets = self._make().cpu()
         log.info("Lifted %d frames of wild footage", len(targets))
-        partial = self._path.with_suffix(".partial")
+        # several processes may train, all with the same targets
+        partial = self._path.with_name(f"{self._path.name}.{os.getpid()}.partial")
         save_file({"targets": targets}, partial)
         partial.replace(self._path)
         return targets
@@ -96,23 +104,29 @@ def lift_wild(
                 text=_no_text(len(rows), device),
                 azimuth=wild_azimuths(rows).to(device),
                 is_told=torch.zeros(len(rows), dtype=torch.bool, device=device),
+                is_footage=torch.zeros(len(rows), dtype=torch.bool, device=device),
             )
             found = statistics.restore(lift(bank, batch))
-            standing = on_the_floor(smoothed(found, representation), batch.mask, representation)
+            smooth = smoothed(found, batch.mask, representation)
+            standing = on_the_floor(smooth, batch.mask, representation)
             targets.append(statistics.normalise(standing)[batch.mask])
     return torch.cat(targets)
 
 
-def smoothed(features: Tensor, representation: Representation) -> Tensor:
-    """Features (B, T, F), not normalised, of the motion whose joints are smoothed over time."""
+def smoothed(features: Tensor, mask: Tensor, representation: Representation) -> Tensor:
+    """Features (B, T, F), not normalised, of the motion whose joints are smoothed over time.
+
+    What stands behind a clip's end (mask (B, T)) changes nothing of it: its last frame is held.
+    """
     decoded = representation.decode(features)
-    joints = decoded.joints.flatten(2).transpose(1, 2)  # (B, 66, T)
+    joints = hold_last(decoded.joints, mask).flatten(2).transpose(1, 2)  # (B, 66, T)
     offsets = torch.arange(-3, 4, device=joints.device, dtype=joints.dtype)
     weights = torch.exp(-0.5 * (offsets / _SMOOTHING).square())
     kernel = (weights / weights.sum()).expand(joints.shape[1], 1, -1)
     padded = functional.pad(joints, (3, 4), mode="replicate")  # and a frame that encoding takes
     moved = functional.conv1d(padded, kernel, groups=joints.shape[1])
-    heading = torch.cat((decoded.heading, decoded.heading[:, -1:]), dim=1)
+    held = hold_last(decoded.heading[..., None], mask)[..., 0]
+    heading = torch.cat((held, held[:, -1:]), dim=1)
     return representation.encode(moved.transpose(1, 2).unflatten(2, (22, 3)), heading)
 
 

@@ -45,7 +45,7 @@ from engine.motion.keypoint_layout import keypoints_of_pose
 from engine.motion.kinematics import local_to_global
 from engine.motion.lifting import Lift, Observation, motion_of_lift, observe, refine
 from engine.motion.motion import Motion
-from engine.motion.orientation_fit import fit_camera_turn, fit_headings
+from engine.motion.orientation_fit import fit_orientations
 from engine.motion.pose_solve import solve_local_rotations
 from engine.motion.representation import HUMANML3D, ROOT_LOCAL, Representation
 from engine.motion.representation_2d import FOUR_AZIMUTHS, VIEW
@@ -59,7 +59,6 @@ REPRESENTATIONS = {r.name: r for r in (ROOT_LOCAL, HUMANML3D)}
 NETWORKS = ("unified", "published")
 _EXPECTED_ERROR = 0.08  # metres, of a lifted joint
 _BONES = 13
-_HEADING_ROUNDS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +82,11 @@ class CrossDiffConfig:
     def solid(self) -> Representation:
         """Features of motion in space."""
         return REPRESENTATIONS[self.representation]
+
+    @property
+    def network_config(self) -> TwoDomainConfig | RootAndPoseConfig:
+        """Sizes of the network that is taken."""
+        return self.published if self.network == "published" else self.unified
 
     def build(self) -> nn.Module:
         """The network with new weights."""
@@ -150,10 +154,15 @@ class CrossDiff:
         """The same model that samples as a mixture: in 2D down to the share alpha of the schedule.
 
         At 0 the whole of a view is sampled and then lifted; at 1 nothing but noise is lifted.
+        Guidance holds on either side and where it crosses; the release has none here.
 
         Raises:
-            RequestError: alpha is not 0 to 1.
+            RequestError: alpha is not 0 to 1, or the model has not learned from views.
         """
+        if "video" not in self.info.accepts:
+            raise RequestError(
+                f"{self.info.name} has learned from motion in space alone, and has no views to mix"
+            )
         if not 0 <= alpha <= 1:
             raise RequestError(f"The mixture is {alpha}, needs 0 to 1")
         other = copy(self)
@@ -268,9 +277,15 @@ class CrossDiff:
         return [restored[row, :length].cpu() for row, length in enumerate(lengths)]
 
     def sample_view(
-        self, text: TextFeatures, script: Script, seed: int, *, num_steps: int
+        self,
+        text: TextFeatures,
+        script: Script,
+        seed: int,
+        *,
+        num_steps: int,
+        guidance_scale: float = 1.0,
     ) -> tuple[Tensor, Tensor]:
-        """Features (T, 134) of a view sampled without guidance, and its view code (3,)."""
+        """Features (T, 134) of a sampled view, and its view code (3,)."""
         windows = WindowBatch([sum(script.part_frames)], [plan_windows(script.part_frames)])
         draw = torch.Generator().manual_seed(seed)
         lengths = [sum(script.part_frames)]
@@ -278,7 +293,7 @@ class CrossDiff:
         noise = self._noise(lengths, [draw], FLAT)
         view = _views([draw]).to(self._device)
         said = _on_device(text, self._device)
-        denoise = self._denoise(windows, said, 1.0, (FLAT, FLAT), view)
+        denoise = self._denoise(windows, said, guidance_scale, (FLAT, FLAT), view)
         x0 = sample_ddim(denoise, noise, self._schedule, num_steps, lambda step, of: None)
         return self._restored(x0, FLAT)[0], view[0]
 
@@ -306,16 +321,8 @@ class CrossDiff:
         shown = keypoints_of_pose(decoded.joints, turned[:, HEAD])
         shown = shown - decoded.joints[:, :1]
         plane = observation.camera.to_plane(keypoints[..., :2])
-        camera = observation.camera.rotation
-        confidence = keypoints[..., 2]
-        facing = torch.eye(3).to(shown).expand(len(shown), 3, 3)
-        for _ in range(_HEADING_ROUNDS):
-            faced = shown @ facing.mT
-            turn = fit_camera_turn(faced, plane, confidence, camera)
-            heading = fit_headings(faced, plane, confidence, camera @ turn, fps=self.info.fps)
-            facing = rot.turn_about_up(heading) @ facing
-        turn = fit_camera_turn(shown @ facing.mT, plane, confidence, camera)
-        world = camera @ turn @ facing  # (T, 3, 3) to each frame's camera
+        sight = (plane, keypoints[..., 2], observation.camera.rotation)
+        world = fit_orientations(shown, *sight, fps=self.info.fps)  # (T, 3, 3) to each camera
         root = fit_root_translation(
             shown @ world.mT,
             plane,

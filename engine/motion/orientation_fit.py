@@ -23,6 +23,38 @@ _HEADINGS = 72  # of the grid that a frame's heading is sought in
 _TURNING_COST = 2.0  # metres of all keypoints together, of a radian turned in a second
 _SMOOTHING = 0.15  # seconds
 _ROUNDS = 5  # of refinement, each at half the spacing
+_HEADING_ROUNDS = 2
+
+
+def fit_orientations(
+    points: Tensor,
+    plane_points: Tensor,
+    weights: Tensor,
+    camera_rotations: Tensor,
+    *,
+    fps: float,
+) -> Tensor:
+    """The rotations (T, 3, 3) from a body's own axes to each frame's camera.
+
+    One turn of the camera and the heading of every frame, found in turns: each is easier once the
+    other is nearly right.
+
+    Args:
+        points: (T, K, 3) metres in the body's axes (y up, +z ahead), relative to the root.
+        plane_points: (T, K, 2) keypoints on the plane at depth 1 of each frame's camera.
+        weights: (T, K) confidence, 0 where nothing is seen.
+        camera_rotations: (T, 3, 3) from the first camera's axes to each frame's.
+        fps: frames per second.
+    """
+    sight = (plane_points, weights)
+    facing = torch.eye(3).to(points).expand(len(points), 3, 3)
+    for _ in range(_HEADING_ROUNDS):
+        faced = points @ facing.mT
+        turn = fit_camera_turn(faced, *sight, camera_rotations)
+        heading = fit_headings(faced, *sight, camera_rotations @ turn, fps=fps)
+        facing = turn_about_up(heading) @ facing
+    turn = fit_camera_turn(points @ facing.mT, *sight, camera_rotations)
+    return camera_rotations @ turn @ facing
 
 
 def fit_camera_turn(

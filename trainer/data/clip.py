@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,15 @@ class CorpusError(Exception):
 
 class ClipError(ValueError):
     """One clip that can't be used; says why."""
+
+
+class Captioned(Protocol):
+    """Anything that captions tell of."""
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """One or more."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,7 @@ from trainer.data.augmentation import (
     straight_walk,
     stretched,
 )
+from trainer.data.clip import Captioned
 from trainer.data.corpus import Clip
 from trainer.data.gestures import gestures
 from trainer.data.paraphrase import paraphrases
@@ -175,7 +176,7 @@ def _sequences(clips: Sequence[Clip], generator: random.Random) -> list[Clip]:
     return [sequence(first, second, generator) for first, second in pairs]
 
 
-def balanced_weights(clips: Sequence[Clip], power: float = 0.65) -> list[float]:
+def balanced_weights(clips: Sequence[Captioned], power: float = 0.65) -> list[float]:
     """How often to draw each clip: its rarest main action's share in the corpus, to -power.
 
     What people ask for first is drawn twice as often as the rest.

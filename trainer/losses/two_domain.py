@@ -16,8 +16,9 @@ from engine.motion.representation import Representation
 from engine.motion.representation_2d import VIEW, see
 from engine.networks.text_encoder import TextFeatures
 from engine.networks.two_domain import FLAT, SOLID, Paths
+from trainer.data.feature_bank import FeatureBank, Gathered
 from trainer.data.statistics import Statistics
-from trainer.data.two_domain_examples import FeatureBank, Gathered, TwoDomainBatch
+from trainer.data.two_domain_examples import TwoDomainBatch
 from trainer.losses.motion_terms import feature_loss, feature_weights, path_loss, step_loss
 from trainer.low_noise import draw_timesteps
 from trainer.precision import autocast
@@ -257,7 +258,9 @@ class Objective:
             terms[f"path {name}"] = weight * weights.path * ways
         if weights.tie and weights.uses_flat:
             error = self._seen_error(restored, data, batch)
-            terms[f"tie {name}"] = weight * weights.tie * _mean(error, batch.is_told)
+            # a view that is lifted ties without any 3D; motion in space is itself where it starts
+            counts = batch.is_told & self._counts(path, data) if path[0] == SOLID else batch.is_told
+            terms[f"tie {name}"] = weight * weights.tie * _mean(error, counts)
         return terms
 
     def _seen_error(self, restored: Tensor, data: Gathered, batch: TwoDomainBatch) -> Tensor:

@@ -22,11 +22,14 @@ from engine.methods.crossdiff import CrossDiffConfig
 from engine.motion.representation_2d import VIEW
 from engine.networks import text_encoder
 from engine.networks.two_domain import FLAT, SOLID
+from trainer.config import ConfigError
+from trainer.data.augmentation import MAX_FRAMES
 from trainer.data.corpus import FPS, Clip, CorpusError, load_corpus
 from trainer.data.examples import Example, TextStore, augmented, encode_clip
+from trainer.data.feature_bank import FeatureBank
+from trainer.data.footage import Footage, load_footage, without_motion
 from trainer.data.statistics import Statistics, measure_statistics
 from trainer.data.two_domain_examples import (
-    FeatureBank,
     TwoDomainBatch,
     TwoDomainDataSettings,
     TwoDomainSampler,
@@ -94,23 +97,43 @@ class CrossDiffTraining:
 def stages(training: CrossDiffTraining, folders: Sequence[Path], run: Path) -> list[Stage]:
     """All paths, then space, then wild footage.
 
+    Folders that hold keypoints alone are footage: their clips have no 3D.
+
     Raises:
-        CorpusError: a folder isn't a corpus, or no clip is left with 3D.
+        ConfigError: the network takes other features than the representation has, or fewer frames.
+        CorpusError: a folder isn't a corpus, no clip is left with 3D, or a stage with wild footage
+            is asked for and none is without.
     """
     torch.manual_seed(training.loop.seed)
     device = training_device()
     representation = training.model.solid
-    solid, flat = split_clips(load_corpus(folders, "train"), training.data)
-    if not solid:
-        raise CorpusError("No clip with 3D is left to learn from")
+    _check_sizes(training.model)
+    filmed = without_motion(folders)
+    recorded = [folder for folder in folders if folder not in filmed]
+    if not recorded:
+        raise CorpusError(
+            f"{', '.join(map(str, folders))}: keypoints alone; lifting is learned from motion in "
+            "3D, so a corpus of it is needed beside them"
+        )
+    footage = load_footage(filmed, "train")
+    solid, flat = split_clips(load_corpus(recorded, "train"), training.data)
+    is_wild = training.wild_stage > 0
+    if is_wild and not flat and not footage:
+        raise CorpusError(
+            f"wild_stage is {training.wild_stage}, but every clip has 3D: add a folder of "
+            "keypoints to --data (`trainer prepare video`), or hold 3D back with data.solid_share "
+            "below 1 or data.held_out, and data.flat_share above 0"
+        )
     statistics = {
         SOLID: measure_statistics(
             [encode_clip(clip, representation) for clip in solid], representation
         ),
         FLAT: measure_views(solid),
     }
-    examples, texts, num_solid = _examples(solid, flat, statistics[SOLID], training)
-    bank = FeatureBank(examples, num_solid, statistics, representation, training.data, device)
+    examples, texts, num_solid = _examples((solid, flat, footage), statistics[SOLID], training)
+    bank = FeatureBank(
+        examples, num_solid, statistics, representation, training.data, device, footage
+    )
     model = training.model.build().to(device)
     objective = Objective(
         model,
@@ -125,9 +148,9 @@ def stages(training: CrossDiffTraining, folders: Sequence[Path], run: Path) -> l
             precision=training.precision,
         ),
     )
-    held_out = _held_out(load_corpus(folders, "val"), statistics, training, device)
-    saver = _Saver(training, statistics, model, (texts, _captions([*solid, *flat])), folders, run)
-    is_wild = training.wild_stage > 0
+    held_out = _held_out(load_corpus(recorded, "val"), statistics, training, device)
+    captions = _captions([*solid, *flat], footage)
+    saver = _Saver(training, statistics, model, (texts, captions), folders, run)
 
     def sampler(count: int, wild_share: float | None) -> TwoDomainSampler:
         return TwoDomainSampler(
@@ -137,6 +160,7 @@ def stages(training: CrossDiffTraining, folders: Sequence[Path], run: Path) -> l
             batch_size=training.batch_size,
             prompt_dropout=training.prompt_dropout,
             num_solid=num_solid,
+            num_footage=max(0, count - len(examples) + len(footage)),
             wild_share=wild_share,
         )
 
@@ -151,7 +175,7 @@ def stages(training: CrossDiffTraining, folders: Sequence[Path], run: Path) -> l
     for name, batches, weights, rate in plans:
         player = _player(model, objective, weights, training, rate)
         result.append(_stage(name, player, batches, (objective, held_out), saver, counts))
-    if is_wild and num_solid < len(examples):
+    if is_wild:
         made = WildSampler(
             sampler(len(examples), training.wild_batch_share),
             bank,
@@ -161,6 +185,21 @@ def stages(training: CrossDiffTraining, folders: Sequence[Path], run: Path) -> l
         player = _player(model, objective, training.weights.wild(), training, training.later_rate)
         result.append(_stage("wild", player, made, (objective, held_out), saver, counts))
     return [stage for stage in result if stage.num_steps]
+
+
+def _check_sizes(model: CrossDiffConfig) -> None:
+    sizes, expected = model.network_config, model.solid.num_features
+    if sizes.solid_features != expected:
+        raise ConfigError(
+            f"model.network {model.network!r} takes {sizes.solid_features} features a frame, "
+            f"model.representation {model.representation!r} has {expected}: set "
+            f"model.{model.network}.solid_features={expected}, or change one of the two"
+        )
+    if sizes.max_frames < MAX_FRAMES - 1:
+        raise ConfigError(
+            f"model.{model.network}.max_frames is {sizes.max_frames}, needs {MAX_FRAMES - 1} "
+            "or more"
+        )
 
 
 def _stage_steps(training: CrossDiffTraining) -> dict[str, tuple[int, int]]:
@@ -227,26 +266,27 @@ def _player(
 
 
 def _examples(
-    solid: Sequence[Clip],
-    flat: Sequence[Clip],
+    groups: tuple[Sequence[Clip], Sequence[Clip], Sequence[Footage]],
     statistics: Statistics,
     training: CrossDiffTraining,
 ) -> tuple[list[Example], TextStore, int]:
-    """Examples with 3D first, the store of their texts, and how many have 3D.
+    """Examples with 3D first and footage last, the store of their texts, and how many have 3D.
 
     What is told by views alone is augmented by itself: nothing of it gets into the others.
     """
-    groups = [list(solid), list(flat)]
+    recorded = [list(group) for group in groups[:2]]
     if training.is_augmented:
-        groups = [augmented(group, random.Random(k)) for k, group in enumerate(groups)]
-    examples, texts = make_examples(groups, statistics, training.model.solid, training.rewordings)
-    return examples, TextStore(texts), len(groups[0])
+        recorded = [augmented(group, random.Random(k)) for k, group in enumerate(recorded)]
+    examples, texts = make_examples(
+        [*recorded, groups[2]], statistics, training.model.solid, training.rewordings
+    )
+    return examples, TextStore(texts), len(recorded[0])
 
 
-def _captions(clips: Sequence[Clip]) -> list[str]:
-    """Captions of the recorded clips: what a prompt is held against."""
-    own = (caption for clip in clips if not clip.is_mirrored for caption in clip.captions)
-    return list(dict.fromkeys(own))
+def _captions(clips: Sequence[Clip], footage: Sequence[Footage]) -> list[str]:
+    """Captions as they were given: what a prompt is held against."""
+    own = [clip for clip in clips if not clip.is_mirrored]
+    return list(dict.fromkeys(caption for clip in [*own, *footage] for caption in clip.captions))
 
 
 def _held_out(
@@ -255,11 +295,12 @@ def _held_out(
     training: CrossDiffTraining,
     device: torch.device,
 ) -> list[tuple[FeatureBank, TwoDomainBatch]]:
-    """All held-out clips with their first caption, in batches of like length, seen from around."""
+    """All held-out clips with their first caption, in batches of like length, from the front."""
     first = [replace(clip, captions=clip.captions[:1]) for clip in clips]
     examples, texts = make_examples([first], statistics[SOLID], training.model.solid, 0)
-    settings = replace(training.data, footage_share=0.0)
-    bank = FeatureBank(examples, len(examples), statistics, training.model.solid, settings, device)
+    bank = FeatureBank(
+        examples, len(examples), statistics, training.model.solid, training.data, device
+    )
     store = TextStore(texts)
     lengths = torch.tensor([len(example.features) for example in examples])
     batches: list[tuple[FeatureBank, TwoDomainBatch]] = []
@@ -273,6 +314,7 @@ def _held_out(
             ),
             azimuth=torch.zeros(len(rows)),
             is_told=torch.ones(len(rows), dtype=torch.bool),
+            is_footage=torch.zeros(len(rows), dtype=torch.bool),
         )
         batches.append((bank, to_device(batch, device)))
     return batches
@@ -301,11 +343,11 @@ class _Saver:
     def save(self, kind: str, stage: str, step: int, figures: Mapping[str, float]) -> None:
         """Write RUN/kind.safetensors in half precision."""
         training = self._training
-        has_flat = training.weights.uses_flat
+        has_flat, lifts = training.weights.uses_flat, training.weights.flat_solid > 0
         info = CheckpointInfo(
             method="crossdiff",
             method_config=asdict(training.model),
-            accepts=("prompt", "video") if has_flat else ("prompt",),
+            accepts=("prompt", "video") if lifts else ("prompt",),
             fps=FPS,
             feature_blocks=(*training.model.solid.sizes, *VIEW.sizes),
             text_encoder={"name": text_encoder.NAME, "sha256": text_encoder.SHA256},
@@ -316,7 +358,7 @@ class _Saver:
                 "step": step,
                 "seed": training.loop.seed,
                 "datasets": self._datasets,
-                "validation": figures.get("validation"),
+                "validation": figures.get("3d-3d"),
             },
             sampling={
                 "num_steps": training.num_steps,

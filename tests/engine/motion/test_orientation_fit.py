@@ -11,6 +11,7 @@ from torch import Tensor
 from engine.motion.orientation_fit import (
     fit_camera_turn,
     fit_headings,
+    fit_orientations,
     turns_of,
 )
 from engine.motion.rotations import turn_about_up
@@ -59,6 +60,15 @@ def test_a_heading_that_drifts_is_found_in_every_frame(drift: float) -> None:
     off = torch.rad2deg(torch.atan2((found - true).sin(), (found - true).cos())).abs()
     assert off.max() < 6
     assert off.mean() < 3
+
+
+@pytest.mark.parametrize("drift", [0.0, 1.2])
+def test_camera_and_headings_are_found_together(drift: float) -> None:
+    facing = turn_about_up(0.5 + drift * torch.linspace(0, 1, 60))
+    points = bent()
+    plane = seen(points @ facing.mT, TURN)
+    found = fit_orientations(points, plane, torch.ones(60, 22), STILL, fps=FPS)
+    assert max(float(degrees(*pair)) for pair in zip(found, TURN @ facing, strict=True)) < 8
 
 
 def test_unseen_frames_are_turned_as_those_beside_them() -> None:
