@@ -19,6 +19,8 @@ from engine.checkpoint import (
     save_checkpoint,
     update_metrics,
 )
+from engine.methods import load_method
+from engine.server.model_store import SHIPPED_MODELS
 
 INFO = CheckpointInfo(
     method="mdm",
@@ -29,6 +31,7 @@ INFO = CheckpointInfo(
     training={"step": 3},
     licence="test",
 )
+SHIPPED = sorted(SHIPPED_MODELS.glob("*.safetensors"))
 TENSORS = {"model.a": torch.linspace(0, 1, 7), "statistics.mean": torch.tensor([0.1, 1 / 3])}
 
 
@@ -85,7 +88,9 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"), [({"format": 9}, "format is 9"), ({"fps": None, "skeleton": {}}, "name")]
 )
-def test_headers_of_other_versions_are_refused(tmp_path: Path, change: dict, message: str) -> None:
+def test_headers_of_other_versions_are_refused(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
     path = tmp_path / "other.safetensors"
     header = {**INFO.header(), **change}
     save_file({"a": torch.zeros(1)}, path, metadata={METADATA_KEY: json.dumps(header)})
@@ -101,6 +106,22 @@ def test_another_skeleton_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(CheckpointError, match="was trained on the skeleton"):
         load_checkpoint(path)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_model_is_small_and_says_what_it_is(path: Path) -> None:
+    info = read_info(path)
+    assert info.size_bytes <= 20e6
+    assert info.licence
+    assert info.accepts
+
+
+def test_crossdiff_takes_words_and_video() -> None:
+    (path,) = [path for path in SHIPPED if path.stem == "crossdiff-free"]
+    info = read_info(path)
+    assert info.method == "crossdiff"
+    assert set(info.accepts) == {"prompt", "video"}
+    assert load_method(path, torch.device("cpu")).accepts == {"prompt", "video"}
 
 
 def test_a_checkpoint_is_readable_like_any_new_file(checkpoint: Path, tmp_path: Path) -> None:

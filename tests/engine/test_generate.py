@@ -1,4 +1,4 @@
-"""`engine generate` with a real, tiny checkpoint, in this process."""
+"""`engine generate` with real, tiny checkpoints, in this process."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from engine import __main__, __version__
 from engine.motion.files import read_motion
 from engine.networks.text_encoder import TextEncoderError, find_weights
 from scripts.make_tiny_checkpoint import make_tiny_checkpoint
+from tests.engine.made_crossdiff import make_tiny_crossdiff
 
 PROMPT = "a person walks forward"
 
@@ -31,6 +32,7 @@ pytestmark = pytest.mark.skipif(not _has_text_encoder(), reason="needs MiniLM's 
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     make_tiny_checkpoint(folder / "tiny.safetensors")
+    make_tiny_crossdiff(folder / "both.safetensors")
     return folder
 
 
@@ -145,9 +147,29 @@ def test_prompts_one_after_the_other_and_loops(models: Path, tmp_path: Path) -> 
     assert np.abs((turns[0, 1:] * turns[-1, 1:]).sum(-1)).min() > 1 - 1e-5
 
 
+def test_a_mixture_says_so_and_is_another_motion(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--frames", "24", "--seed", "5", "--mixture", "0.5")
+    mixed, plain = tmp_path / "mixed.npz", tmp_path / "plain.npz"
+    assert generate(models, mixed, "--model", "both", *words) == 0
+    assert generate(models, plain, "--model", "both", *words[:-2]) == 0
+    first, second = read_motion(mixed), read_motion(plain)
+    assert (first.num_frames, first.provenance["model"]) == (24, "both")
+    assert first.provenance["mixture"] == 0.5
+    assert "mixture" not in second.provenance
+    assert float((first.joints() - second.joints()).norm(dim=-1).max()) > 1e-3
+    capsys.readouterr()
+    assert generate(models, tmp_path / "none.npz", *words) == 2
+    assert "The model tiny can't sample mixtures" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "words",
     [
+        ("--model", "both", "--mixture", "1.5"),
+        ("--model", "both", "--mixture", "-0.1"),
+        ("--model", "both", "--mixture", "nan"),
         ("--steps", "0"),
         ("--loop", "--seconds", "0.5"),
         ("--then", "a person sits", "long"),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
-from engine.checkpoint import CheckpointError, CheckpointInfo, load_checkpoint, save_checkpoint
+from engine.checkpoint import CheckpointError, load_checkpoint
 from engine.diffusion.mixture import sample_mixture
+from engine.diffusion.sampling import Denoise, sample_ddim
 from engine.diffusion.schedule import cosine_schedule
 from engine.methods import load_method
 from engine.methods.base import (
@@ -20,51 +23,30 @@ from engine.methods.base import (
     SampleOptions,
     VideoClip,
 )
-from engine.methods.crossdiff import CrossDiff, CrossDiffConfig
+from engine.methods.crossdiff import CrossDiff
 from engine.methods.prompted import Script
-from engine.motion.camera import Camera, units_to_pixels
+from engine.motion.camera import Camera, look_at, units_to_pixels
+from engine.motion.keypoint_layout import OBSERVED_JOINTS
+from engine.motion.lifting import Track, observe
 from engine.motion.representation import ROOT_LOCAL
-from engine.motion.representation_2d import VIEW
+from engine.motion.representation_2d import FOUR_AZIMUTHS
+from engine.motion.rotations import turn_about_up
+from engine.motion.seen_points import shown_points
 from engine.motion.skeleton import SMPL_22
 from engine.networks.text_encoder import TextFeatures
-from engine.networks.two_domain import TwoDomainConfig
+from engine.networks.two_domain import SOLID
+from tests.engine.made_crossdiff import make_tiny_crossdiff
 
-TINY = TwoDomainConfig(
-    width=16,
-    num_heads=2,
-    feedforward=32,
-    private_layers=1,
-    shared_layers=1,
-    detail_width=8,
-    dropout=0.0,
+FACING = (  # where the camera stands, seen from the body, and how far the body turns meanwhile
+    *((azimuth, 0.0) for azimuth in FOUR_AZIMUTHS),
+    (0.0, 1.2),
+    (math.pi / 2, -1.2),
 )
 
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    """Random weights around the rest pose."""
-    config = CrossDiffConfig(unified=TINY)
-    torch.manual_seed(0)
-    model = config.build()
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.08)
-    tensors: dict[str, torch.Tensor] = {f"model.{n}": p for n, p in model.named_parameters()}
-    rest = torch.tensor(SMPL_22.rest_joints()).float() + torch.tensor((0, SMPL_22.root_height(), 0))
-    mean = ROOT_LOCAL.encode(rest.repeat(2, 1, 1), torch.zeros(2))[0]
-    tensors["statistics.mean"], tensors["statistics.std"] = mean, torch.full((137,), 0.02)
-    tensors["statistics.view.mean"] = torch.zeros(134)
-    tensors["statistics.view.std"] = torch.ones(134)
-    info = CheckpointInfo(
-        method="crossdiff",
-        method_config=asdict(config),
-        accepts=("prompt", "video"),
-        fps=20.0,
-        feature_blocks=(*ROOT_LOCAL.sizes, *VIEW.sizes),
-        sampling={"num_steps": 5, "guidance_scale": 2.0},
-    )
-    path = tmp_path / "crossdiff.safetensors"
-    save_checkpoint(path, info, tensors)
-    return path
+    return make_tiny_crossdiff(tmp_path / "crossdiff.safetensors")
 
 
 @pytest.fixture
@@ -131,10 +113,31 @@ def test_other_alphas_carry_over_once_on_the_way() -> None:
         assert expected in (None, place)
 
 
-def test_guidance_is_a_switch_with_an_effect(method: CrossDiff) -> None:
-    one, more = sampled(method, 24), sampled(method, 24, guidance=3.0)
+def test_guidance_is_a_switch_with_an_effect(method: CrossDiff, checkpoint: Path) -> None:
+    said, tensors = words(), load_checkpoint(checkpoint)[1]
+    empty = replace(said, mask=torch.zeros_like(said.mask))
+    mask, view = torch.ones(1, 24, dtype=torch.bool), torch.zeros(1, 3)
+    noise = torch.randn(1, 24, 137, generator=torch.Generator().manual_seed(3))
+
+    def predicted(x: Tensor, timestep: float, text: TextFeatures) -> Tensor:
+        times = torch.full((1,), timestep)
+        return method.network({SOLID: x}, times, text, mask, view, (SOLID,))[SOLID, SOLID]
+
+    def with_words(x: Tensor, timestep: float) -> Tensor:
+        return predicted(x, timestep, said)
+
+    def past_them(x: Tensor, timestep: float) -> Tensor:
+        without = predicted(x, timestep, empty)
+        return without + 3.0 * (with_words(x, timestep) - without)
+
+    def by_hand(denoise: Denoise) -> Tensor:
+        x0 = sample_ddim(denoise, noise, cosine_schedule(50), 5, quiet)[0]
+        return x0 * tensors["statistics.std"] + tensors["statistics.mean"]
+
+    one, more = sampled(method, 24, guidance=1.0), sampled(method, 24, guidance=3.0)
+    torch.testing.assert_close(one, by_hand(with_words))
+    torch.testing.assert_close(more, by_hand(past_them))
     assert (one - more).abs().max() > 1e-4
-    torch.testing.assert_close(sampled(method, 24, guidance=1.0), one)
 
 
 def test_a_batch_is_its_items_one_by_one(method: CrossDiff) -> None:
@@ -182,6 +185,51 @@ def test_a_clip_is_lifted_at_its_own_length_with_bones_of_one_length(method: Cro
     assert short.num_frames == 20
     single = replace(clip, keypoints=clip.keypoints[:1])
     assert method.run(single, SampleOptions(num_frames=9, seed=0), quiet).num_frames == 1
+
+
+def walk(turn: float) -> tuple[Tensor, Tensor]:
+    """A walk with bent arms and knees that turns: joints (61, 22, 3), headings (61,)."""
+    joints = torch.tensor(SMPL_22.rest_joints()).float().repeat(61, 1, 1)
+    swing = torch.sin(torch.arange(61) / 3)[:, None]
+    joints[:, [18, 19, 20, 21], 2] += torch.tensor((0.15, 0.15, 0.35, 0.35))
+    joints[:, [18, 19, 20, 21], 1] -= 0.15
+    joints[:, [4, 7, 10], 2] += 0.15 * swing + 0.1
+    joints[:, [5, 8, 11], 2] -= 0.15 * swing - 0.1
+    heading = turn * torch.linspace(0, 1, 61)
+    ahead = 0.03 * torch.stack((heading.sin(), 0 * heading, heading.cos()), dim=-1)
+    root = ahead.cumsum(0) - ahead[0] + torch.tensor((0.0, SMPL_22.root_height(), 0.0))
+    return joints @ turn_about_up(heading).mT + root[:, None], heading
+
+
+@pytest.mark.parametrize(("azimuth", "turn"), FACING)
+def test_a_lifted_body_faces_where_it_is_seen_to_face(
+    method: CrossDiff, monkeypatch: pytest.MonkeyPatch, azimuth: float, turn: float
+) -> None:
+    joints, heading = walk(turn)
+    features = ROOT_LOCAL.encode(joints, heading)
+    features[:, ROOT_LOCAL.part("root_heading_rate")] = 0.0  # poses alone: keypoints tell the rest
+
+    def lifted(view: Tensor) -> Tensor:
+        return features
+
+    monkeypatch.setattr(method, "lift_view", lifted)
+    side = torch.tensor((math.sin(azimuth), 0.0, math.cos(azimuth)))
+    aim = torch.tensor((0.0, 0.9, 0.0))
+    rotation, translation = look_at(4.5 * side + aim + torch.tensor((0.0, 1.2, 0.0)), aim)
+    camera = Camera(
+        rotation=rotation,
+        translation=translation,
+        focal_length=torch.tensor(2.0),
+        principal_point=torch.zeros(2),
+    )
+    keypoints = torch.zeros(60, 22, 3)
+    keypoints[..., :2] = camera.project(shown_points(joints[:60]))[0]
+    keypoints[:, OBSERVED_JOINTS, 2] = 1.0
+    lift = method.lift(observe(Track(keypoints=keypoints, fps=20.0, focal_length=2.0), fps=20.0))
+    faced = lift.local_rotations[:, 0, :, 2] @ rotation  # in the world
+    off = torch.atan2(faced[:, 0], faced[:, 2]) - heading[:60]
+    assert torch.rad2deg(torch.atan2(off.sin(), off.cos())).abs().max() < 10
+    assert (lift.up @ rotation)[:, 1].min() > math.cos(math.radians(4))
 
 
 def test_prompts_sequences_and_loops_give_motions(method: CrossDiff) -> None:

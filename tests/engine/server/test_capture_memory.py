@@ -7,9 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -17,33 +15,16 @@ from engine.capture_job import CaptureJob, run_capture
 from engine.methods.base import RequestError
 from engine.server.memory import free_memory, use_few_heaps
 from engine.server.model_store import ModelStore, model_folders
-from tests.engine.video.made_videos import write_movie
+from tests.engine.video.made_videos import write_swaying
 
 FPS, COUNT, JOBS = 20, 30, 6
 TIMEOUT_S = 400.0  # on a machine that is busy training
 MOST_GROWTH = 20.0  # megabytes from the second job to the last; each job uses over a hundred
-# COCO's 17 points of somebody who stands, 100 pixels high
-STANDING = [
-    *((0, -50), (2, -52), (-2, -52), (4, -51), (-4, -51)),  # nose, eyes, ears
-    *((10, -38), (-10, -38), (14, -20), (-14, -20), (15, -4), (-15, -4)),  # arms
-    *((7, 0), (-7, 0), (7, 24), (-7, 24), (7, 46), (-7, 46)),  # legs
-]
 
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A grey movie with nobody in it, and the keypoints of somebody who sways."""
-    folder = tmp_path_factory.mktemp("memory")
-    images: list[Any] = [np.full((240, 320, 3), 90, dtype=np.uint8)] * COUNT
-    movie = write_movie(folder / "grey.mp4", images, [number / FPS for number in range(COUNT)])
-    people: list[dict[str, Any]] = []
-    for number in range(COUNT):
-        points = np.array(STANDING) + np.array((160 + 20 * np.sin(number / 5), 130))
-        listed = np.column_stack((points, np.full(17, 0.9))).reshape(-1).tolist()
-        people.append({"image_id": number, "keypoints": listed})
-    keypoints = folder / "person.json"
-    keypoints.write_text(json.dumps(people), encoding="utf-8")
-    return movie, keypoints
+    return write_swaying(tmp_path_factory.mktemp("memory"), count=COUNT, fps=FPS)
 
 
 def silent(_step: int, _num_steps: int) -> None:

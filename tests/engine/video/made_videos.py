@@ -1,7 +1,8 @@
-"""Videos of the odd kinds, made of a few pictures."""
+"""Videos of the odd kinds, made of a few pictures; and keypoints of somebody in a video."""
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Sequence
 from fractions import Fraction
@@ -19,6 +20,12 @@ Image = NDArray[np.uint8]
 _ONE = 1 << 16  # in the fixed-point numbers of an mp4's matrix
 UPRIGHT = (_ONE, 0, 0, 0, _ONE, 0, 0, 0, 1 << 30)
 QUARTER_TURN = (0, _ONE, 0, -_ONE, 0, 0, 0, 0, 1 << 30)  # to be shown turned clockwise
+# COCO's 17 points of somebody who stands, 100 pixels high
+STANDING = [
+    *((0, -50), (2, -52), (-2, -52), (4, -51), (-4, -51)),  # nose, eyes, ears
+    *((10, -38), (-10, -38), (14, -20), (-14, -20), (15, -4), (-15, -4)),  # arms
+    *((7, 0), (-7, 0), (7, 24), (-7, 24), (7, 46), (-7, 46)),  # legs
+]
 
 
 def pictures(movie: Path, count: int) -> list[Image]:
@@ -54,6 +61,20 @@ def write_movie(
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
+
+
+def write_swaying(folder: Path, *, count: int, fps: float) -> tuple[Path, Path]:
+    """A grey movie with nobody in it, and a file of the keypoints of somebody who sways."""
+    images = [np.full((240, 320, 3), 90, dtype=np.uint8)] * count
+    movie = write_movie(folder / "grey.mp4", images, [number / fps for number in range(count)])
+    people: list[dict[str, Any]] = []
+    for number in range(count):
+        points = np.array(STANDING) + np.array((160 + 20 * np.sin(number / 5), 130))
+        listed = np.column_stack((points, np.full(17, 0.9))).reshape(-1).tolist()
+        people.append({"image_id": number, "keypoints": listed})
+    keypoints = folder / "person.json"
+    keypoints.write_text(json.dumps(people), encoding="utf-8")
+    return movie, keypoints
 
 
 def turn(movie: Path) -> Path:
