@@ -429,10 +429,11 @@ class CrossDiff:
 def _check_mixture(scripts: Sequence[Script]) -> None:
     """A view's path is told from its first frame on, so it can't be joined from windows."""
     for script in scripts:
-        if script.loop or len(script.prompts) > 1 or sum(script.part_frames) > WINDOW_FRAMES:
+        frames, prompts = sum(script.part_frames), len(script.prompts)
+        if script.loop or prompts > 1 or frames > WINDOW_FRAMES:
             raise RequestError(
-                "Mixture sampling makes one motion of one prompt, at most "
-                f"{WINDOW_FRAMES} frames long and no loop"
+                f"Mixture sampling makes one motion of one prompt, at most {WINDOW_FRAMES} frames "
+                f"long and no loop; asked for: prompts {prompts}, frames {frames}"
             )
 
 

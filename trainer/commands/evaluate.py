@@ -105,6 +105,8 @@ def run(args: argparse.Namespace) -> int:
             return run_style(args, _paths(args), _progress)
         evaluator, info = load_evaluator(args.evaluator)
         clips = _thin_out(load_corpus(args.data, args.split), args.limit)
+        if len(clips) < 2:
+            raise ValueError(f"Split {args.split!r} has 1 clip, a comparison needs 2 or more")
         methods = load_compared(_paths(args), _device(args.device))
         training = load_corpus(args.data, "train") if args.novelty else []
     except (CheckpointError, CorpusError, TextEncoderError, ValueError) as error:
@@ -114,7 +116,9 @@ def run(args: argparse.Namespace) -> int:
     index = TrainingIndex(training) if training else None
     report: dict[str, Any] = {"note": NOTE, "evaluator": _about_evaluator(info)}
     report |= {"split": args.split, "num_clips": len(clips), "seeds": args.seeds}
-    columns = {"real": measure_real(real), "half against half": measure_floor(real)}
+    columns = {"real": measure_real(real)}
+    if floor := measure_floor(real):
+        columns["half against half"] = floor
     for method in methods:
         samples = _sample(method, real, args.seeds)
         columns[method.info.name] = measure_samples(real, samples, evaluator)

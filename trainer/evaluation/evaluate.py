@@ -29,6 +29,7 @@ Joints = NDArray[np.float32]
 
 BATCH_SIZE = 16
 FLOOR_SPLITS = 20  # random halves of the real clips
+_LEAST_FAMILIES = 4  # recordings, so that a half has the two that a distance needs
 ROWS: tuple[tuple[str, str], ...] = (  # key, and how it is called in the table
     ("fid", "FID (lower is nearer)"),
     ("fid_upper", "  of the upper body, FID-U"),
@@ -129,7 +130,8 @@ def measure_real(real: RealClips) -> dict[str, Estimate]:
     figures["mm_distance"] = metrics.bootstrap_mean(distances)
     figures["diversity"] = _diversity(embeddings)
     for name, values in _quality([clip.joints for clip in real.clips]).items():
-        figures[name] = metrics.bootstrap_mean(values[np.isfinite(values)])
+        if (known := values[np.isfinite(values)]).size:
+            figures[name] = metrics.bootstrap_mean(known)
     return figures
 
 
@@ -137,10 +139,12 @@ def measure_floor(real: RealClips, *, seed: int = 0) -> dict[str, Estimate]:
     """FID and KID of one half of the real clips against the other: what no model gets under.
 
     A clip and its mirrored twin are in the same half. Half the clips make FID's bias larger than
-    that of a whole split.
+    that of a whole split. Fewer than four recordings have no halves: no figures.
     """
     generator = np.random.default_rng(seed)
     families = sorted({clip.clip_id.removeprefix("M") for clip in real.clips})
+    if len(families) < _LEAST_FAMILIES:
+        return {}
     member = np.array([families.index(clip.clip_id.removeprefix("M")) for clip in real.clips])
     frechet: list[float] = []
     kernel: list[float] = []
@@ -185,8 +189,9 @@ def measure_samples(
         figures["multimodality"] = metrics.bootstrap_mean(spread)
     per_seed = [_quality(motions) for motions in samples]
     for name in per_seed[0]:
-        means = [float(np.nanmean(quality[name])) for quality in per_seed]
-        figures[name] = metrics.over_repeats(means)
+        known = [quality[name][np.isfinite(quality[name])] for quality in per_seed]
+        if all(values.size for values in known):
+            figures[name] = metrics.over_repeats([float(values.mean()) for values in known])
     return figures
 
 

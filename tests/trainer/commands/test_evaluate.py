@@ -34,6 +34,22 @@ def test_crossdiff_is_measured_by_its_words(
     assert report["figures"]["real"]["r_precision_1"]["value"] > 0
 
 
+def test_a_split_of_a_few_clips_is_measured_too(
+    checkpoint: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "report.json"
+    words = ["evaluate", str(checkpoint), "--data", str(corpus), "--seeds", "1"]
+    assert main([*words, "--report", str(file)]) == 0
+    figures = json.loads(file.read_text())["figures"]
+    assert set(figures) == {"real", "tiny"}  # three recordings have no halves
+    assert all(math.isfinite(f["value"]) for own in figures.values() for f in own.values())
+    (corpus / "test.txt").write_text("A011\n")
+    assert main(words) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "Split 'test' has 1 clip, a comparison needs 2 or more"
+    )
+
+
 def test_crossdiff_is_measured_as_a_lifter(
     checkpoint: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
