@@ -1,33 +1,52 @@
-"""Targets in space for wild footage: the model's own lift of it, smoothed and set onto the floor.
+"""Targets in space for wild footage: the model's own lift of it, fitted to what is seen.
 
-They are made when the stage begins and kept beside the run, so that a resumed run has the same
-teacher: the model as it was then.
+CrossDiff filters its lifts over time (One-Euro) and learns them as they are. Ours are moved onto
+the view that they were lifted from, as captures are, and set onto the floor. They are made when the
+stage begins and kept beside the run, so that a resumed run has the same teacher: the model as it
+was then.
+
+Source: CrossDiff, ECCV 2024, section 3.3.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.nn import functional
 
-from engine.motion.representation import Representation
-from engine.motion.skeleton import FOOT_JOINTS
+from engine.motion import skeleton as sk
+from engine.motion.lifting import Track, motion_of_lift, observe
+from engine.motion.ray_fit import RAY_FIT
+from engine.motion.representation import Representation, estimate_heading
+from engine.motion.representation_2d import FOCAL_LENGTH, VIEW
+from engine.motion.track_fit import fit_to_keypoints
+from engine.motion.unplaced_lift import placed_lift
 from engine.networks.text_encoder import WIDTH, TextFeatures
-from trainer.data.corpus import CorpusError
-from trainer.data.feature_bank import FeatureBank, hold_last
+from engine.networks.two_domain import FLAT, SOLID
+from trainer.data.corpus import FPS, CorpusError
+from trainer.data.feature_bank import FeatureBank
 from trainer.data.statistics import Statistics
 from trainer.data.two_domain_examples import TwoDomainBatch, TwoDomainSampler, wild_azimuths
 
 log = logging.getLogger(__name__)
 
 _CHUNK = 64  # clips lifted at once
-_SMOOTHING = 1.0  # deviation in frames
+_SAME_PLACE = 1e-5  # image units
+_TRUNK = (
+    sk.PELVIS,
+    sk.SPINE1,
+    sk.SPINE2,
+    sk.SPINE3,
+    sk.NECK,
+    sk.LEFT_COLLAR,
+    sk.RIGHT_COLLAR,
+    sk.HEAD,
+)
 _LOWEST = 0.05  # of a clip's frames in which a foot may be under the floor: lifted feet shake
 
 
@@ -83,66 +102,85 @@ class WildSampler:
 
 
 def lift_wild(
-    lift: Callable[[FeatureBank, TwoDomainBatch], Tensor],
+    lift: Callable[[FeatureBank, TwoDomainBatch], tuple[Tensor, Tensor]],
     bank: FeatureBank,
-    statistics: Statistics,
+    statistics: Mapping[str, Statistics],
     representation: Representation,
 ) -> Tensor:
     """Targets (N, F), normalised, of all frames of the bank's flat clips.
 
-    lift gives features (B, T, F), normalised, of a batch's views.
+    lift gives features in space (B, T, F) of a batch's views (B, T, 134), and these; both are
+    normalised by the statistics.
     """
+    solid, flat = statistics[SOLID], statistics[FLAT]
     device = bank.device
     targets: list[Tensor] = []
-    with torch.no_grad():
-        for rows in torch.arange(bank.num_solid, bank.num_clips).split(_CHUNK):
-            lengths = bank.lengths[rows]
-            mask = torch.arange(int(lengths.max())) < lengths[:, None]
-            batch = TwoDomainBatch(
-                rows=rows.to(device),
-                mask=mask.to(device),
-                text=_no_text(len(rows), device),
-                azimuth=wild_azimuths(rows).to(device),
-                is_told=torch.zeros(len(rows), dtype=torch.bool, device=device),
-                is_footage=torch.zeros(len(rows), dtype=torch.bool, device=device),
-            )
-            found = statistics.restore(lift(bank, batch))
-            smooth = smoothed(found, batch.mask, representation)
-            standing = on_the_floor(smooth, batch.mask, representation)
-            targets.append(statistics.normalise(standing)[batch.mask])
-    return torch.cat(targets)
+    for rows in torch.arange(bank.num_solid, bank.num_clips).split(_CHUNK):
+        lengths = bank.lengths[rows]
+        mask = torch.arange(int(lengths.max())) < lengths[:, None]
+        nothing = torch.zeros(len(rows), dtype=torch.bool, device=device)
+        batch = TwoDomainBatch(
+            rows=rows.to(device),
+            mask=mask.to(device),
+            text=_no_text(len(rows), device),
+            azimuth=wild_azimuths(rows).to(device),
+            is_told=nothing,
+            is_footage=nothing,
+        )
+        with torch.no_grad():
+            found, views = lift(bank, batch)
+        pairs = zip(solid.restore(found).cpu(), flat.restore(views).cpu(), lengths, strict=True)
+        for lifted, seen, length in pairs:
+            fitted = fit_to_view(lifted[:length], seen[:length], representation)
+            targets.append(on_the_floor(fitted, representation))
+        log.info(
+            "Lifted %d of %d clips of wild footage", len(targets), bank.num_clips - bank.num_solid
+        )
+    return solid.to(torch.device("cpu")).normalise(torch.cat(targets))
 
 
-def smoothed(features: Tensor, mask: Tensor, representation: Representation) -> Tensor:
-    """Features (B, T, F), not normalised, of the motion whose joints are smoothed over time.
+def fit_to_view(features: Tensor, views: Tensor, representation: Representation) -> Tensor:
+    """Features (T, F) of a lifted motion that is moved onto what is seen of it (T, 134).
 
-    What stands behind a clip's end (mask (B, T)) changes nothing of it: its last frame is held.
+    Neither is normalised. A lift leans towards the poses that were learned in space, upright ones
+    where no crouch was; how short a thigh looks tells how far it is bent.
     """
+    points = VIEW.decode(views)
+    apart = (points[:, :, None] - points[:, None]).abs().amax(-1)  # (T, 22, 22)
+    # a joint that no detector saw stands where another is
+    is_seen = (apart + torch.eye(22)).amin(-1) > _SAME_PLACE
+    keypoints = torch.cat((points, is_seen[..., None].to(points)), dim=-1)
+    # a lift is placed by what a detector shows: on the limbs that is the joints
+    shown = keypoints.clone()
+    shown[:, list(_TRUNK), 2] = 0.0
+    observation = observe(Track(keypoints=shown, fps=FPS, focal_length=FOCAL_LENGTH), fps=FPS)
     decoded = representation.decode(features)
-    joints = hold_last(decoded.joints, mask).flatten(2).transpose(1, 2)  # (B, 66, T)
-    offsets = torch.arange(-3, 4, device=joints.device, dtype=joints.dtype)
-    weights = torch.exp(-0.5 * (offsets / _SMOOTHING).square())
-    kernel = (weights / weights.sum()).expand(joints.shape[1], 1, -1)
-    padded = functional.pad(joints, (3, 4), mode="replicate")  # and a frame that encoding takes
-    moved = functional.conv1d(padded, kernel, groups=joints.shape[1])
-    held = hold_last(decoded.heading[..., None], mask)[..., 0]
-    heading = torch.cat((held, held[:, -1:]), dim=1)
-    return representation.encode(moved.transpose(1, 2).unflatten(2, (22, 3)), heading)
+    lift = placed_lift(decoded.joints, decoded.contacts, observation)
+    motion = motion_of_lift(lift, observation, lock=False)
+    fitted = fit_to_keypoints(
+        motion, keypoints, _silent, deviations=RAY_FIT, of_joints=True, is_body_known=True
+    )
+    joints = fitted.joints().float()
+    joints = torch.cat((joints, joints[-1:]))  # and a frame that encoding takes
+    return representation.encode(joints, estimate_heading(joints))
 
 
-def on_the_floor(features: Tensor, mask: Tensor, representation: Representation) -> Tensor:
-    """Features (B, T, F), not normalised, of motions that stand on the floor at some time.
+def on_the_floor(features: Tensor, representation: Representation) -> Tensor:
+    """Features (T, F), not normalised, of a motion that stands on the floor at some time.
 
     How high somebody is can't be told by a camera that isn't known, but nearly every clip touches
-    the floor: the twentieth of its frames (mask (B, T)) in which a foot is lowest is put there.
+    the floor: the twentieth of its frames in which a foot is lowest is put there.
     """
-    decoded = representation.decode(features)
-    lowest = decoded.joints[..., list(FOOT_JOINTS), 1].amin(-1).masked_fill(~mask, torch.nan)
-    floor = lowest.nanquantile(_LOWEST, dim=1)[:, None, None]
+    joints = representation.decode(features).joints
+    floor = joints[..., list(sk.FOOT_JOINTS), 1].amin(-1).quantile(_LOWEST)
     standing = features.clone()
     standing[..., representation.part("root_height")] -= floor
     standing[..., representation.part("joint_positions")][..., 1::3] -= floor  # over the ground too
     return standing
+
+
+def _silent(step: int, of: int) -> None:
+    pass
 
 
 def _no_text(count: int, device: torch.device) -> TextFeatures:

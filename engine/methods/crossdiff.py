@@ -39,26 +39,18 @@ from engine.methods.prompted import (
     numbered,
     provenance_of,
 )
-from engine.motion import rotations as rot
-from engine.motion.camera_fit import fit_root_translation
-from engine.motion.keypoint_layout import keypoints_of_pose
-from engine.motion.kinematics import local_to_global
 from engine.motion.lifting import Lift, Observation, motion_of_lift, observe, refine
 from engine.motion.motion import Motion
-from engine.motion.orientation_fit import fit_orientations
-from engine.motion.pose_solve import solve_local_rotations
 from engine.motion.representation import HUMANML3D, ROOT_LOCAL, Representation
 from engine.motion.representation_2d import FOUR_AZIMUTHS, VIEW
 from engine.motion.seen_points import view_points
-from engine.motion.skeleton import HEAD
+from engine.motion.unplaced_lift import placed_lift
 from engine.networks.root_and_pose import RootAndPose, RootAndPoseConfig
 from engine.networks.text_encoder import WIDTH, TextFeatures, encode_text
 from engine.networks.two_domain import FLAT, SOLID, TwoDomainConfig, TwoDomainDenoiser
 
 REPRESENTATIONS = {r.name: r for r in (ROOT_LOCAL, HUMANML3D)}
 NETWORKS = ("unified", "published")
-_EXPECTED_ERROR = 0.08  # metres, of a lifted joint
-_BONES = 13
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -316,29 +308,7 @@ class CrossDiff:
         points = view_points(torch.cat((centred, keypoints[..., 2:]), dim=-1)[None])[0]
         features = self.lift_view(VIEW.encode(torch.cat((points, points[-1:]))))
         decoded = self.config.solid.decode(features)
-        local = solve_local_rotations(decoded.joints, self.info.skeleton)
-        turned = rot.quaternion_to_matrix(local_to_global(local, self.info.skeleton))
-        shown = keypoints_of_pose(decoded.joints, turned[:, HEAD])
-        shown = shown - decoded.joints[:, :1]
-        plane = observation.camera.to_plane(keypoints[..., :2])
-        sight = (plane, keypoints[..., 2], observation.camera.rotation)
-        world = fit_orientations(shown, *sight, fps=self.info.fps)  # (T, 3, 3) to each camera
-        root = fit_root_translation(
-            shown @ world.mT,
-            plane,
-            keypoints[..., 2],
-            depth_prior=shown.new_full((len(shown),), 4.0),
-            prior_weight=1e-3,
-        )
-        matrices = rot.quaternion_to_matrix(local)
-        return Lift(
-            local_rotations=torch.cat((world[:, None] @ matrices[:, :1], matrices[:, 1:]), dim=1),
-            log_bones=matrices.new_zeros(_BONES),
-            up=world[..., 1],
-            contacts=decoded.contacts.clamp(0.0, 1.0),
-            depth=root[:, 2].clamp(min=0.3),
-            error=matrices.new_full((len(matrices), 22), _EXPECTED_ERROR),
-        )
+        return placed_lift(decoded.joints, decoded.contacts, observation)
 
     def _denoise(
         self,

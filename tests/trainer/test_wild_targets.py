@@ -1,71 +1,121 @@
-"""Targets of wild footage: smooth, of the same motion, and of clips that are told by views."""
+"""Targets of wild footage: as it is seen, on the floor, and of clips that are told by views."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
+from engine.motion import skeleton as sk
+from engine.motion.motion import Motion
 from engine.motion.representation import ROOT_LOCAL, estimate_heading
+from engine.motion.representation_2d import VIEW, see
+from engine.motion.rotations import axis_angle_to_quaternion
+from engine.motion.skeleton import SMPL_22
 from tests.trainer.conftest import made_clip
 from trainer.data.corpus import Clip, CorpusError
-from trainer.data.two_domain_examples import TwoDomainDataSettings, split_clips, wild_azimuths
-from trainer.wild_targets import WildSampler, on_the_floor, smoothed
+from trainer.data.examples import Example
+from trainer.data.feature_bank import FeatureBank
+from trainer.data.statistics import Statistics
+from trainer.data.two_domain_examples import (
+    TwoDomainBatch,
+    TwoDomainDataSettings,
+    split_clips,
+    wild_azimuths,
+)
+from trainer.wild_targets import WildSampler, fit_to_view, lift_wild, on_the_floor
 
 
-def test_smoothing_takes_jitter_and_leaves_the_motion() -> None:
-    joints = torch.from_numpy(np.stack([made_clip(1, 41), made_clip(2, 41)]))
-    heading = estimate_heading(joints)
-    clean = ROOT_LOCAL.encode(joints, heading)
-    noise = 0.01 * torch.randn(joints.shape, generator=torch.Generator().manual_seed(0))
-    rough = ROOT_LOCAL.encode(joints + noise, heading)
-    smooth = smoothed(rough, torch.ones(rough.shape[:2], dtype=torch.bool), ROOT_LOCAL)
-    assert smooth.shape == rough.shape
-    part = ROOT_LOCAL.part("joint_velocities")
-    before, after = ((x - clean)[..., part].abs().mean() for x in (rough, smooth))
-    assert after < 0.5 * before
-    places = ROOT_LOCAL.decode(smooth).joints - ROOT_LOCAL.decode(clean).joints
-    assert places.norm(dim=-1).mean() < 0.03
+def bending(frames: int, depth: float) -> torch.Tensor:
+    """Joints (frames, 22, 3) of somebody who goes down by bending hips and knees, and up again."""
+    turns = torch.zeros(frames, 22, 3)
+    bend = depth * torch.sin(torch.linspace(0, math.pi, frames))
+    for hip, knee in ((sk.LEFT_HIP, sk.LEFT_KNEE), (sk.RIGHT_HIP, sk.RIGHT_KNEE)):
+        turns[:, hip, 0], turns[:, knee, 0] = -bend, 2 * bend
+    turns[:, (sk.LEFT_SHOULDER, sk.RIGHT_SHOULDER), 2] = torch.tensor((-1.0, 1.0))  # arms down
+    motion = Motion(
+        fps=20.0,
+        skeleton=SMPL_22,
+        root_translation=torch.zeros(frames, 3),
+        local_rotations=axis_angle_to_quaternion(turns),
+        contacts=torch.zeros(frames, 4),
+    )
+    joints = motion.joints()
+    lowest = joints[..., 1].amin(-1)[:, None, None]
+    return joints - lowest * torch.tensor((0.0, 1.0, 0.0))
+
+
+def encoded(joints: torch.Tensor) -> torch.Tensor:
+    return ROOT_LOCAL.encode(joints, estimate_heading(joints))
+
+
+@pytest.mark.parametrize("azimuth", [0.0, math.pi / 2, 2.5])
+def test_a_lift_that_leans_to_standing_is_brought_down_to_what_is_seen(azimuth: float) -> None:
+    true, upright = bending(41, 1.2), bending(41, 0.5)
+    views = VIEW.encode(see(true[None], torch.tensor([azimuth])))[0]
+    fitted = on_the_floor(fit_to_view(encoded(upright), views, ROOT_LOCAL), ROOT_LOCAL)
+    assert fitted.shape == (40, 137)
+    heights = ROOT_LOCAL.decode(fitted).joints[:, sk.PELVIS, 1]
+    off = (heights - true[:40, sk.PELVIS, 1]).abs().max()
+    assert off < 0.4 * (upright - true)[:, sk.PELVIS, 1].abs().max()
+
+
+def test_what_no_detector_saw_pulls_at_nothing() -> None:
+    true = bending(41, 1.2)
+    points = see(true[None], torch.zeros(1))[0]
+    points[:, [sk.LEFT_KNEE, sk.LEFT_ANKLE, sk.LEFT_FOOT]] = points[:, [sk.LEFT_HIP]]
+    fitted = fit_to_view(encoded(true), VIEW.encode(points), ROOT_LOCAL)
+    joints = ROOT_LOCAL.decode(fitted).joints
+    legs = joints[:, [sk.LEFT_KNEE, sk.LEFT_ANKLE]] - joints[:, [sk.RIGHT_KNEE, sk.RIGHT_ANKLE]]
+    assert legs[..., 1].abs().max() < 0.15
 
 
 def test_what_stands_behind_a_clips_end_changes_no_target() -> None:
     """Whoever shares its batch, a short clip has the same targets as by itself."""
-    joints = torch.from_numpy(np.stack([made_clip(1, 61), made_clip(2, 61)]))
-    features = ROOT_LOCAL.encode(joints, estimate_heading(joints))
-    features += 0.02 * torch.randn(features.shape, generator=torch.Generator().manual_seed(0))
-    mask = torch.ones(features.shape[:2], dtype=torch.bool)
-    mask[0, 30:] = False
-    features[0, 30:] = 5.0
-    together = on_the_floor(smoothed(features, mask, ROOT_LOCAL), mask, ROOT_LOCAL)
-    alone = on_the_floor(
-        smoothed(features[:1, :30], mask[:1, :30], ROOT_LOCAL), mask[:1, :30], ROOT_LOCAL
-    )
-    torch.testing.assert_close(together[0, :30], alone[0], rtol=1e-4, atol=1e-4)
+    clips = [encoded(bending(frames, 0.8)) for frames in (26, 61)]
+    even = Statistics(mean=torch.zeros(137), deviation=torch.ones(137))
+    flat = Statistics(mean=torch.zeros(134), deviation=torch.ones(134))
+
+    def targets(chosen: Sequence[torch.Tensor]) -> torch.Tensor:
+        examples = [Example(features=clip, captions=(0,), weight=1.0) for clip in chosen]
+        statistics = {"3d": even, "2d": flat}
+        settings = TwoDomainDataSettings(footage_share=0.5)
+        bank = FeatureBank(examples, 0, statistics, ROOT_LOCAL, settings, torch.device("cpu"))
+
+        def lift(own: FeatureBank, batch: TwoDomainBatch) -> tuple[torch.Tensor, torch.Tensor]:
+            assert not batch.is_told.any()
+            assert not batch.is_footage.any()
+            data = own.gather(batch, torch.Generator())
+            found = torch.zeros(*batch.mask.shape, 137)
+            for row, clip in enumerate(chosen):
+                found[row, : len(clip)] = clip
+            found[~batch.mask] = 50.0
+            return found, data.flat
+
+        return lift_wild(lift, bank, statistics, ROOT_LOCAL)
+
+    together, alone = targets(clips), targets(clips[:1])
+    assert len(together) == 85
+    torch.testing.assert_close(together[:25], alone, rtol=1e-4, atol=1e-4)
 
 
 def test_motions_are_set_onto_the_floor_whole() -> None:
-    joints = torch.from_numpy(np.stack([made_clip(1, 41), made_clip(2, 41)]))
-    feet = joints[:, :, (7, 8, 10, 11), 1].amin((1, 2))
-    joints[..., 1] -= (feet - torch.tensor([0.3, -0.2]))[:, None, None]
-    features = ROOT_LOCAL.encode(joints, estimate_heading(joints))
-    mask = torch.ones(features.shape[:2], dtype=torch.bool)
-    mask[0, 30:] = False
-    features[0, 30:] = 50.0  # what lies beyond a clip's end doesn't count
+    joints = torch.from_numpy(made_clip(1, 41))
+    joints[..., 1] += 0.3 - joints[:, (7, 8, 10, 11), 1].amin()
+    features = encoded(joints)
 
-    standing = on_the_floor(features, mask, ROOT_LOCAL)
+    standing = on_the_floor(features, ROOT_LOCAL)
 
     before, after = (ROOT_LOCAL.decode(x).joints for x in (features, standing))
-    lowest = after[..., (7, 8, 10, 11), 1].amin(-1)
-    assert lowest[0, :30].min().abs() < 0.05
-    assert lowest[1].min().abs() < 0.05
-    moved = (before - after)[mask]
-    assert moved[:, :, (0, 2)].abs().max() < 1e-5
-    for clip in (moved[:30], moved[30:]):
-        torch.testing.assert_close(clip[..., 1], clip[:1, :1, 1].expand_as(clip[..., 1]))
+    assert after[..., (7, 8, 10, 11), 1].amin().abs() < 0.05
+    moved = before - after
+    assert moved[..., (0, 2)].abs().max() < 1e-5
+    torch.testing.assert_close(moved[..., 1], moved[:1, :1, 1].expand_as(moved[..., 1]))
 
 
 def test_recordings_are_split_with_their_twins() -> None:

@@ -187,8 +187,11 @@ class Objective:
         figures = {name: float(total) / count for name, total in totals.items()}
         return {"validation": figures["3d-3d"], **figures}
 
-    def lifted(self, bank: FeatureBank, batch: TwoDomainBatch) -> Tensor:
-        """The model's own lift (B, T, F), normalised, of views without words or azimuth."""
+    def lifted(self, bank: FeatureBank, batch: TwoDomainBatch) -> tuple[Tensor, Tensor]:
+        """The model's own lift (B, T, F) of views without words or azimuth, and the views.
+
+        Both normalised.
+        """
         generator = torch.Generator().manual_seed(0)
         data = bank.gather(batch, generator)
         nothing = replace(batch.text, mask=torch.zeros_like(batch.text.mask))
@@ -196,7 +199,7 @@ class Objective:
         view = torch.zeros_like(data.view)
         self._model.eval()
         found: Paths = self._model({FLAT: data.flat}, clean, nothing, batch.mask, view, (SOLID,))
-        return found[FLAT, SOLID].float()
+        return found[FLAT, SOLID].float(), data.flat
 
     def _predict(
         self,

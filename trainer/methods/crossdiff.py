@@ -176,10 +176,11 @@ def stages(training: CrossDiffTraining, folders: Sequence[Path], run: Path) -> l
         player = _player(model, objective, weights, training, rate)
         result.append(_stage(name, player, batches, (objective, held_out), saver, counts))
     if is_wild:
+        on_device = {domain: s.to(device) for domain, s in statistics.items()}
         made = WildSampler(
             sampler(len(examples), training.wild_batch_share),
             bank,
-            lambda: lift_wild(objective.lifted, bank, statistics[SOLID].to(device), representation),
+            lambda: lift_wild(objective.lifted, bank, on_device, representation),
             run / "wild.safetensors",
         )
         player = _player(model, objective, training.weights.wild(), training, training.later_rate)
