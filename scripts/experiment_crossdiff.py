@@ -291,18 +291,22 @@ def run_trainer(words: list[str], encoder: Path | None) -> int:
 
 
 def sheet(args: argparse.Namespace) -> None:
-    """Draw what is made of an action by the named rows, where it is most pronounced in each."""
+    """Draw what the named rows make of an action that they share, one under the other."""
+    shared = [set(measured_on(name)) for name in args.names]
+    plurals = [plural for plural in HELD_OUT if shared and all(plural in own for own in shared)]
+    if not plurals:
+        raise ExperimentError("Name rows that are measured on one action, such as crouches-never")
+    methods = {
+        name: _method(args.runs / name / "best.safetensors", args.device) for name in args.names
+    }
     strips: list[Strip] = []
-    for name in args.names:
-        method = _method(args.runs / name / "best.safetensors", args.device)
-        for held in measured_on(name).values():
-            motions, prompts = made_motions(method, held, 1)
+    for held in map(HELD_OUT.__getitem__, plurals):
+        made = {name: made_motions(method, held, 1)[0] for name, method in methods.items()}
+        for number, prompt in list(enumerate(held.prompts))[::2]:
             strips += [
-                Strip(title=f"{name}: {prompt}", joints=shown_part(held, joints))
-                for prompt, joints in list(zip(prompts, motions, strict=True))[::2]
+                Strip(title=f"{name}: {prompt}", joints=shown_part(held, motions[number]))
+                for name, motions in made.items()
             ]
-    if not strips:
-        raise ExperimentError("Name rows that are measured on an action: full, crouches-never, ...")
     draw_sheet(args.out, strips)
     print(args.out)
 

@@ -90,6 +90,16 @@ def test_a_row_that_goes_on_cannot_be_listed(capsys: pytest.CaptureFixture[str])
         experiment.list_rows(["kicks-wild"])
 
 
+@pytest.mark.parametrize("names", [[], ["space"], ["kicks-wild", "hangs-wild"]])
+def test_a_sheet_is_of_an_action_that_all_rows_share(tmp_path: Path, names: list[str]) -> None:
+    args = argparse.Namespace(names=names, runs=tmp_path, device="cpu", out=tmp_path / "a.png")
+    with pytest.raises(ExperimentError, match="measured on one action"):
+        experiment.sheet(args)
+    args.names = ["full", "kicks-wild"]
+    with pytest.raises(ExperimentError, match="There is no run .*full"):
+        experiment.sheet(args)
+
+
 @pytest.mark.parametrize("name", ["nothing", "apart-1", "half-longer"])
 def test_an_unknown_row_is_refused(name: str) -> None:
     with pytest.raises(ExperimentError, match="There is no row"):
