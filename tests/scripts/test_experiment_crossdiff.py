@@ -96,7 +96,7 @@ def test_a_sheet_is_of_an_action_that_all_rows_share(tmp_path: Path, names: list
     with pytest.raises(ExperimentError, match="measured on one action"):
         experiment.sheet(args)
     args.names = ["full", "kicks-wild"]
-    with pytest.raises(ExperimentError, match="There is no run .*full"):
+    with pytest.raises(ExperimentError, match=r"There is no run .*full"):
         experiment.sheet(args)
 
 
