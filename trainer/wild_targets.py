@@ -93,7 +93,6 @@ class WildSampler:
                 )
             return load_file(self._path)["targets"]
         targets = self._make().cpu()
-        log.info("Lifted %d frames of wild footage", len(targets))
         # several processes may train, all with the same targets
         partial = self._path.with_name(f"{self._path.name}.{os.getpid()}.partial")
         save_file({"targets": targets}, partial)

@@ -124,7 +124,7 @@ class FeatureBank:
 
     def _as_footage(self, joints: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
         """Joints (B, T, 22, 3) as an unknown camera and a detector see them, (B, T, 22, 2)."""
-        held = hold_last(joints, mask)
+        held = _hold_last(joints, mask)
         camera, extents = sample_cameras(held, mask, self.settings.views, generator)
         seen, depths = camera.project(shown_points(held))
         heights = image_heights(depths[..., 0], camera.focal_length)
@@ -149,7 +149,7 @@ class FeatureBank:
         return decoded.joints, decoded.joints + moved
 
 
-def hold_last(values: Tensor, mask: Tensor) -> Tensor:
+def _hold_last(values: Tensor, mask: Tensor) -> Tensor:
     """Values (B, T, ...) that stay as they are behind a clip's end; mask (B, T) ends with it."""
     index = torch.arange(mask.shape[1], device=mask.device)
     frames = torch.minimum(index, mask.sum(1, keepdim=True) - 1)
