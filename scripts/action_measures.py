@@ -13,6 +13,7 @@ import numpy as np
 
 from engine.methods.base import Prompt, SampleOptions
 from engine.methods.crossdiff import CrossDiff
+from engine.motion import skeleton as sk
 from trainer.data.actions import actions_of
 from trainer.data.corpus import Clip
 from trainer.evaluation.evaluate import RealClips
@@ -22,7 +23,8 @@ from trainer.experiments import ExperimentError
 NUM_SEEDS = 8  # seeds of eight prompts move a share by .1
 NUM_FRAMES = 60
 SHOWN_FRAMES = 30
-PELVIS, HEAD, FEET, WRISTS = 0, 15, (10, 11), (20, 21)  # of the 22 joints
+_FEET = (sk.LEFT_FOOT, sk.RIGHT_FOOT)
+_WRISTS = (sk.LEFT_WRIST, sk.RIGHT_WRIST)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,17 +40,17 @@ class HeldOut:
 
 def foot_heights(joints: np.ndarray) -> np.ndarray:
     """How high the higher foot is over the floor."""
-    return joints[:, FEET, 1].max(1)
+    return joints[:, _FEET, 1].max(1)
 
 
 def hip_heights(joints: np.ndarray) -> np.ndarray:
     """How high the pelvis is over the lower foot: crouching in the air is crouching too."""
-    return joints[:, PELVIS, 1] - joints[:, FEET, 1].min(1)
+    return joints[:, sk.PELVIS, 1] - joints[:, _FEET, 1].min(1)
 
 
 def hands_over_head(joints: np.ndarray) -> np.ndarray:
     """How high the higher hand is over the head; negative below it."""
-    return joints[:, WRISTS, 1].max(1) - joints[:, HEAD, 1]
+    return joints[:, _WRISTS, 1].max(1) - joints[:, sk.HEAD, 1]
 
 
 HELD_OUT: dict[str, HeldOut] = {  # by what their rows are named after

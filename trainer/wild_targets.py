@@ -26,7 +26,7 @@ from engine.motion.representation import Representation, estimate_heading
 from engine.motion.representation_2d import FOCAL_LENGTH, VIEW
 from engine.motion.track_fit import fit_to_keypoints
 from engine.motion.unplaced_lift import placed_lift
-from engine.networks.text_encoder import WIDTH, TextFeatures
+from engine.networks.text_encoder import no_words
 from engine.networks.two_domain import FLAT, SOLID
 from trainer.data.corpus import FPS, CorpusError
 from trainer.data.feature_bank import FeatureBank
@@ -121,7 +121,7 @@ def lift_wild(
         batch = TwoDomainBatch(
             rows=rows.to(device),
             mask=mask.to(device),
-            text=_no_text(len(rows), device),
+            text=no_words(len(rows), device),
             azimuth=wild_azimuths(rows).to(device),
             is_told=nothing,
             is_footage=nothing,
@@ -180,11 +180,3 @@ def on_the_floor(features: Tensor, representation: Representation) -> Tensor:
 
 def _silent(step: int, of: int) -> None:
     pass
-
-
-def _no_text(count: int, device: torch.device) -> TextFeatures:
-    return TextFeatures(
-        tokens=torch.zeros(count, 1, WIDTH, device=device),
-        mask=torch.zeros(count, 1, dtype=torch.bool, device=device),
-        sentence=torch.zeros(count, WIDTH, device=device),
-    )

@@ -46,7 +46,7 @@ from engine.motion.representation_2d import FOUR_AZIMUTHS, VIEW
 from engine.motion.seen_points import view_points
 from engine.motion.unplaced_lift import placed_lift
 from engine.networks.root_and_pose import RootAndPose, RootAndPoseConfig
-from engine.networks.text_encoder import WIDTH, TextFeatures, encode_text
+from engine.networks.text_encoder import TextFeatures, encode_text, no_words
 from engine.networks.two_domain import FLAT, SOLID, TwoDomainConfig, TwoDomainDenoiser
 
 REPRESENTATIONS = {r.name: r for r in (ROOT_LOCAL, HUMANML3D)}
@@ -357,11 +357,7 @@ class CrossDiff:
         start[..., path] = restored[:, :1, path]
         cut = self._normalised(restored - start, FLAT)
         count = len(cut)
-        nothing = TextFeatures(
-            tokens=x.new_zeros(count, 1, WIDTH),
-            mask=torch.zeros(count, 1, dtype=torch.bool, device=x.device),
-            sentence=x.new_zeros(count, WIDTH),
-        )
+        nothing = no_words(count, x.device)
         mask = windows.mask().to(x.device)
         times, views = x.new_zeros(count), view.expand(count, -1)
         found = self.network({FLAT: cut}, times, nothing, mask, views, (SOLID,))

@@ -27,7 +27,7 @@ from engine.motion.ray_fit import fit_onto_rays
 from engine.motion.ray_path import follow_rays
 from engine.motion.ray_projection import NEAR, Sight, canonical_turn, encode_frames
 from engine.motion.representation import ROOT_LOCAL, estimate_heading
-from engine.networks.text_encoder import WIDTH, TextFeatures, encode_text
+from engine.networks.text_encoder import TextFeatures, encode_text, no_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,8 +167,4 @@ def _moved_to(sight: Sight, device: torch.device) -> Sight:
 def _text(prompt: Prompt | None) -> TextFeatures:
     if prompt is not None:
         return encode_text([prompt.text])
-    return TextFeatures(
-        tokens=torch.zeros(1, 1, WIDTH),
-        mask=torch.zeros(1, 1, dtype=torch.bool),
-        sentence=torch.zeros(1, WIDTH),
-    )
+    return no_words(1)

@@ -44,6 +44,15 @@ class TextFeatures:
         )
 
 
+def no_words(count: int, device: torch.device | None = None) -> TextFeatures:
+    """Features of `count` prompts of which nothing is said: no token of theirs is read."""
+    return TextFeatures(
+        tokens=torch.zeros(count, 1, WIDTH, device=device),
+        mask=torch.zeros(count, 1, dtype=torch.bool, device=device),
+        sentence=torch.zeros(count, WIDTH, device=device),
+    )
+
+
 def encode_text(
     prompts: list[str], *, batch_size: int = 128, device: torch.device | str = "cpu"
 ) -> TextFeatures:

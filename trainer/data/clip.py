@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 FPS = 20.0
 MIN_FRAMES = 12
+_LEAST_SEEN = 6  # keypoints of a frame in which a person counts as seen
 _FARTHEST = 1_000.0  # metres from the origin: no clip of a person goes there
 # what numpy, json and zip raise for files that are cut off, empty, garbled or of another kind
 READ_ERRORS = (
@@ -85,6 +86,11 @@ class View:
     joints: Tensor | None  # (T, 22, 3) metres, or None where the truth is not told
     row: dict[str, Any]  # what the index says of it
     teacher: Tensor | None = None  # (T, 22, 3) metres: a lifter's motion, where there is one
+
+    @property
+    def num_seen(self) -> int:
+        """Frames in which enough keypoints are seen to tell that somebody is there."""
+        return int(((self.keypoints[..., 2] > 0).sum(-1) >= _LEAST_SEEN).sum())
 
 
 class LeftOut:

@@ -5,7 +5,6 @@ Source: CrossDiff, ECCV 2024, section 3.3 (wild 2D motion).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,6 @@ from engine.motion.seen_points import view_points
 from trainer.data.augmentation import MAX_FRAMES
 from trainer.data.clip import FPS, MIN_FRAMES, ClipError, LeftOut, View
 from trainer.data.layouts import load_views, recognise
-
-log = logging.getLogger(__name__)
-
-_LEAST_SEEN = 6  # keypoints of a frame in which a person counts as seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +66,7 @@ def footage_of(view: View) -> Footage:
     """
     if not view.captions:
         raise ClipError("it has no caption")
-    seen = int(((view.keypoints[..., 2] > 0).sum(-1) >= _LEAST_SEEN).sum() * FPS / view.fps)
+    seen = int(view.num_seen * FPS / view.fps)
     if seen < MIN_FRAMES:
         raise ClipError(
             f"somebody is seen for {seen} frames at {FPS:.0f} per second, needs {MIN_FRAMES}"

@@ -32,7 +32,6 @@ from trainer.data.teacher_corpus import TeacherClip, unit_camera
 from trainer.data.views_corpus import View
 
 _PIXELS = 1920  # of the longer side; only what an interface in pixels asks for
-_LEAST_SEEN = 6  # keypoints of a frame in which a person counts as seen
 _MOST_OVER_FLOOR = 0.3  # metres that the lowest joint of most frames may be, of a lifted video
 
 
@@ -188,12 +187,10 @@ def _on_floor(motion: Motion) -> Motion:
 
 
 def _check(view: View) -> None:
-    keypoints = view.keypoints
-    if not bool(keypoints.isfinite().all()):
+    if not bool(view.keypoints.isfinite().all()):
         raise TeacherError("its keypoints have numbers that aren't finite")
-    seen = int(((keypoints[..., 2] > 0).sum(-1) >= _LEAST_SEEN).sum())
-    if seen < MIN_FRAMES:
-        raise TeacherError(f"the person is seen in {seen} frames, needs {MIN_FRAMES}")
+    if view.num_seen < MIN_FRAMES:
+        raise TeacherError(f"the person is seen in {view.num_seen} frames, needs {MIN_FRAMES}")
 
 
 def _video_clip(view: View) -> VideoClip:

@@ -189,19 +189,20 @@ class TwoDomainSampler:
         batch_size: int,
         prompt_dropout: float,
         num_solid: int,
-        num_footage: int = 0,
+        first_footage: int | None = None,
         wild_share: float | None = None,
     ) -> None:
         """Draw from examples of which the first num_solid have 3D.
 
-        The last num_footage were footage from the start. With wild_share, all without 3D are wild:
-        that share of what is drawn, each seen from one side only, which isn't told.
+        Those from number first_footage on were footage from the start. With wild_share, all
+        without 3D are wild: that share of what is drawn, each seen from one side only, which isn't
+        told.
         """
         self._captions = [example.captions for example in examples]
         self._lengths = torch.tensor([len(example.features) for example in examples])
         self._weights = torch.tensor([example.weight for example in examples])
-        self._first_footage = len(examples) - num_footage
-        self._first_wild = self._first_footage if wild_share is None else num_solid
+        first_footage = len(examples) if first_footage is None else first_footage
+        self._first_wild = first_footage if wild_share is None else num_solid
         if wild_share is not None and num_solid < len(examples):
             for part, share in (
                 (slice(0, num_solid), 1 - wild_share),

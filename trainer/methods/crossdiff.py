@@ -160,7 +160,7 @@ def stages(training: CrossDiffTraining, folders: Sequence[Path], run: Path) -> l
             batch_size=training.batch_size,
             prompt_dropout=training.prompt_dropout,
             num_solid=num_solid,
-            num_footage=max(0, count - len(examples) + len(footage)),
+            first_footage=len(examples) - len(footage),
             wild_share=wild_share,
         )
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from engine.motion.representation import ROOT_LOCAL, estimate_heading, rotate_by_heading
 from engine.motion.representation_2d import FOUR_AZIMUTHS, VIEW, see
-from engine.networks.text_encoder import TextFeatures
+from engine.networks.text_encoder import TextFeatures, no_words
 from tests.trainer.conftest import made_clip
 from trainer.data.clip import Clip
 from trainer.data.examples import Example, TextStore, encode_clip
@@ -38,15 +38,7 @@ class Wordless(TextStore):
         self.captions = ("",)
 
     def gather(self, rows: Sequence[int], dropped: Sequence[bool]) -> TextFeatures:
-        return nothing_said(len(rows))
-
-
-def nothing_said(count: int) -> TextFeatures:
-    return TextFeatures(
-        tokens=torch.zeros(count, 1, 384),
-        mask=torch.zeros(count, 1, dtype=torch.bool),
-        sentence=torch.zeros(count, 384),
-    )
+        return no_words(len(rows))
 
 
 def drawn_azimuths(num_views: int) -> Tensor:
@@ -94,7 +86,7 @@ def test_a_clips_view_is_what_is_seen_of_its_motion(azimuth: float) -> None:
     batch = TwoDomainBatch(
         rows=rows,
         mask=torch.arange(int(lengths.max())) < lengths[:, None],
-        text=nothing_said(2),
+        text=no_words(2),
         azimuth=torch.full((2,), azimuth),
         is_told=torch.tensor((True, False)),
         is_footage=torch.zeros(2, dtype=torch.bool),
