@@ -33,6 +33,8 @@ CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 CUDA_INDEX = "https://download.pytorch.org/whl/cu130"  # Windows only: elsewhere PyPI's is CUDA
 REACH_TIMEOUT_S = 4.0
 HEARTBEAT_S = 15.0
+DOWNLOADS_GB = 0.5  # what pip keeps while it installs
+CUDA_GB = 5.0  # torch's CUDA build and its libraries, over the CPU build
 STAMP = "marey-stamp.json"
 UNFINISHED = "marey-set-up-unfinished"
 LOG = "marey-set-up.log"
@@ -65,6 +67,7 @@ def require_python() -> None:
 def set_up(parts: Sequence[Part]) -> None:
     """Have every part, or end the program with one line that says what is in the way."""
     try:
+        _require_space(parts)
         for part in parts:
             if not is_ready(part):
                 _make(part)
@@ -81,6 +84,7 @@ def set_up(parts: Sequence[Part]) -> None:
 def set_up_if_possible(part: Part) -> bool:
     """Have a part that can be done without; False after a line that says what is in the way."""
     try:
+        _require_space([part])
         if not is_ready(part):
             _make(part)
     except SetupError as error:
@@ -119,6 +123,21 @@ def continue_inside(folder: Path) -> None:
     os.execv(command[0], command)
 
 
+def _require_space(parts: Sequence[Part]) -> None:
+    """Say before anything is downloaded that the disk has no room for all that is missing."""
+    missing = [part for part in parts if not python_of(part.folder).exists()]
+    if not missing:
+        return
+    has_cuda = any(part.has_torch for part in missing) and _has_nvidia_gpu()
+    needed = sum(part.disk_gb for part in missing) + DOWNLOADS_GB + has_cuda * CUDA_GB
+    free = shutil.disk_usage(ROOT).free / 1e9
+    if free < needed:
+        names = ", ".join(part.folder.name for part in missing)
+        raise SetupError(
+            f"{ROOT} has {free:.1f} GB free, and {names} need {needed:.1f}: make room on that disk"
+        )
+
+
 def _make(part: Part) -> None:
     with _only_one(part.folder):
         if is_ready(part):  # another set-up made it while this one waited
@@ -155,8 +174,6 @@ def _make_folder(folder: Path) -> None:
         shutil.rmtree(folder)
     if python_of(folder).exists():
         return
-    if shutil.disk_usage(folder.parent).free < 3e9:
-        raise SetupError(f"{folder.parent} has less than 3 GB free, the environments need that")
     folder.mkdir(exist_ok=True)
     (folder / UNFINISHED).touch()  # before anything else: what is killed here is seen next time
     command = [sys.executable, "-m", "venv", str(folder)]

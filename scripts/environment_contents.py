@@ -59,6 +59,7 @@ class Part:
     folder: Path
     requirements: tuple[str, ...]
     size: str  # of the download, in words, for the progress line
+    disk_gb: float  # of the whole folder, with torch's CPU build
     has_torch: bool = False
     constraints: Path | None = None
     pinned_files: tuple[PinnedFile, ...] = ()
@@ -72,6 +73,7 @@ def engine_part() -> Part:
         folder=ROOT / ".venv",
         requirements=_of_project(extras=("engine",), groups=("build",)),
         size="about 310 MB",
+        disk_gb=1.8,
         has_torch=True,
         constraints=CONSTRAINTS,
         pinned_files=PINNED_FILES,
@@ -85,6 +87,7 @@ def development_part() -> Part:
         folder=ROOT / ".venv",
         requirements=_of_project(extras=("engine", "trainer"), groups=("lint", "test", "build")),
         size="about 410 MB",
+        disk_gb=2.4,
         has_torch=True,
         constraints=CONSTRAINTS,
         pinned_files=PINNED_FILES,
@@ -101,6 +104,7 @@ def blender_part(version: str) -> Part:
         # numpy below 2: what 4.5 and 5.0 pin, and 4.2 was built for.
         requirements=(BPY_WHEELS[version], "numpy<2", *_of_project(("addon",), ("test",))),
         size="about 380 MB",
+        disk_gb=1.1,
     )
 
 
@@ -116,6 +120,7 @@ def cluster_part() -> Part:
         folder=ROOT / ".venv-ray",
         requirements=tuple(one for one in _of_project(extras=("ray",)) if one not in own),
         size="about 80 MB",
+        disk_gb=0.3,
         constraints=CONSTRAINTS,
         sees=ROOT / ".venv",
     )

@@ -4,7 +4,8 @@
     python3 scripts/test.py --blender all            … under every bpy wheel, as CI does
     python3 scripts/test.py tests/engine -k rotation pytest's own arguments go through
 
-Exit code 0 when every step passed, 1 otherwise. Standard library only.
+On two cores or more the tests under Ray and Blender run beside the others, and each line has its
+step's name before it. Exit code 0 when every step passed, 1 otherwise. Standard library only.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,10 +32,11 @@ COUNT = re.compile(r"(\d+) (passed|failed|skipped|deselected|xfailed|xpassed|war
 NO_TESTS_COLLECTED = 5
 BLENDER_TESTS = (ROOT / "tests" / "blender", ROOT / "tests" / "end_to_end")
 CLUSTER_TESTS = ROOT / "tests" / "trainer"
-PLAIN_TIMEOUT_S = 15 * 60
+PLAIN_TIMEOUT_S = 18 * 60
 CLUSTER = "cluster"
 CLUSTER_TIMEOUT_S = 8 * 60  # Ray's nodes are slow to start on a busy computer
 BLENDER_TIMEOUT_S = 9 * 60  # bpy may hang at exit; a hung run must not take the others along
+NAME_WIDTH = 9  # of the longest name of a step
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def main() -> int:
         print("The tests of a cluster are left out", file=sys.stderr)
         steps = [step for step in steps if step.name != CLUSTER]
     began = time.monotonic()
-    outcomes = [_run(step, bool(pytest_arguments)) for step in steps]
+    outcomes = _run_all(_lanes(steps, os.cpu_count() or 1), bool(pytest_arguments))
     return _sum_up(outcomes, time.monotonic() - began)
 
 
@@ -154,25 +157,52 @@ def _has_cluster_tests(path: Path) -> bool:
     return path.is_relative_to(CLUSTER_TESTS) or CLUSTER_TESTS.is_relative_to(path)
 
 
-def _run(step: Step, chosen: bool) -> Outcome:
+def _lanes(steps: Sequence[Step], num_cores: int) -> list[list[Step]]:
+    """The steps in rows that run side by side: the engine's Python, and Ray's and Blender's.
+
+    Nearly every test keeps one core busy, so on two cores this takes little more than half as long.
+    """
+    own = [step for step in steps if not (step.is_blender or step.name == CLUSTER)]
+    others = [step for step in steps if step not in own]
+    lanes = [own, others] if num_cores > 1 else [[*own, *others]]
+    return [lane for lane in lanes if lane]
+
+
+def _run_all(lanes: list[list[Step]], chosen: bool) -> list[Outcome]:
+    """Run the lanes side by side, the steps of each in order; an interrupt ends them all."""
+    named = len(lanes) > 1
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        futures = [pool.submit(_run_lane, lane, chosen, named) for lane in lanes]
+        try:
+            return [outcome for future in futures for outcome in future.result()]
+        except KeyboardInterrupt:
+            _running.stop()
+            sys.exit(130)
+
+
+def _run_lane(lane: list[Step], chosen: bool, named: bool) -> list[Outcome]:
+    return [_run(step, chosen, named) for step in lane if not _running.stopped]
+
+
+def _run(step: Step, chosen: bool, named: bool = False) -> Outcome:
     """Run one step; a Blender that crashes gets a second go, and the summary tells of the first.
 
     bpy 4.2 was once seen to end with SIGSEGV inside its own glTF exporter, which Valgrind finds no
     fault with and which did not come back. A failed test is never repeated, nor a second crash.
     """
-    outcome = _run_once(step, chosen)
+    outcome = _run_once(step, chosen, named)
     if not (step.is_blender and outcome.crashed):
         return outcome
     print(f"\n##### {step.name} crashed ({outcome.closing}): once more", flush=True)
-    again = _run_once(step, chosen)
+    again = _run_once(step, chosen, named)
     return replace(again, closing=f"{again.closing}; crashed at first ({outcome.closing})")
 
 
-def _run_once(step: Step, chosen: bool) -> Outcome:
+def _run_once(step: Step, chosen: bool, named: bool) -> Outcome:
     """Run a step with its output passed on; `chosen` tests may be none in this environment."""
     print(f"\n##### {step.name}: {_shown(step.command)}", flush=True)
     tail: collections.deque[str] = collections.deque(maxlen=1)
-    code, timed_out = _pass_through(step, tail)
+    code, timed_out = _pass_through(step, tail, f"{step.name:{NAME_WIDTH}} " if named else "")
     closing = (
         tail[0].strip("= \n") if tail and step.is_pytest else ("ok" if code == 0 else "failed")
     )
@@ -184,34 +214,60 @@ def _run_once(step: Step, chosen: bool) -> Outcome:
     return Outcome(step, passed, closing, crashed=code < 0)
 
 
-def _pass_through(step: Step, tail: collections.deque[str]) -> tuple[int, bool]:
+def _pass_through(step: Step, tail: collections.deque[str], before: str = "") -> tuple[int, bool]:
     """Run the command, print its lines as they come, keep pytest's closing line in tail."""
-    process = subprocess.Popen(
-        step.command,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        start_new_session=os.name != "nt",  # so that a hung child of a test goes with it
-    )
+    process = _running.start(step.command)
     timed_out = threading.Event()
     watch = threading.Timer(step.timeout_s, lambda: (timed_out.set(), _kill(process)))
     watch.start()
     try:
         assert process.stdout is not None
         for line in process.stdout:
-            print(line, end="", flush=True)
+            print(f"{before}{line}", end="", flush=True)
             if COUNT.search(line) and " in " in line:
                 tail.append(line)
         process.stdout.close()
         return process.wait(), timed_out.is_set()
-    except KeyboardInterrupt:
-        _kill(process)
-        sys.exit(130)
     finally:
         watch.cancel()
+
+
+class _Running:
+    """The processes of the steps that run now, to be ended together."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._processes: list[subprocess.Popen[str]] = []
+        self.stopped = False
+
+    def start(self, command: list[str]) -> subprocess.Popen[str]:
+        """Start a command with its output as text; after `stop` none is."""
+        with self._lock:
+            if self.stopped:
+                raise KeyboardInterrupt
+            process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                start_new_session=os.name != "nt",  # so that a hung child of a test goes with it
+            )
+            self._processes.append(process)
+            return process
+
+    def stop(self) -> None:
+        """End what runs."""
+        with self._lock:
+            self.stopped = True
+            for process in self._processes:
+                if process.poll() is None:
+                    _kill(process)
+
+
+_running = _Running()
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
@@ -226,9 +282,8 @@ def _sum_up(outcomes: list[Outcome], seconds: float) -> int:
     print("\n##### summary")
     totals: collections.Counter[str] = collections.Counter()
     for outcome in outcomes:
-        print(
-            f"{'passed' if outcome.passed else 'FAILED'}  {outcome.step.name:9} {outcome.closing}"
-        )
+        word = "passed" if outcome.passed else "FAILED"
+        print(f"{word}  {outcome.step.name:{NAME_WIDTH}} {outcome.closing}")
         if outcome.step.is_pytest:
             for number, what in COUNT.findall(outcome.closing):
                 totals[what] += int(number)

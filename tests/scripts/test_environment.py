@@ -6,6 +6,7 @@ import ast
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -25,7 +26,13 @@ def part(tmp_path: Path) -> Part:
     python = environment.python_of(folder)
     python.parent.mkdir(parents=True)
     python.touch()
-    return Part(name="engine", folder=folder, requirements=("numpy>=1.26",), size="little")
+    return Part(
+        name="engine",
+        folder=folder,
+        requirements=("numpy>=1.26",),
+        size="little",
+        disk_gb=1.0,
+    )
 
 
 def test_a_stamped_environment_is_ready(part: Part) -> None:
@@ -52,6 +59,40 @@ def test_changed_constraints_make_it_stale(part: Part, tmp_path: Path) -> None:
     constraints.write_text("torch==2.14.0", encoding="utf-8")
 
     assert not environment.is_ready(part)
+
+
+def test_too_little_room_on_the_disk_is_said_before_anything_is_made(
+    part: Part, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = [replace(part, folder=part.folder.with_name(f".venv-{name}")) for name in "ab"]
+    made: list[Part] = []
+    monkeypatch.setattr(environment, "_make", made.append)
+    _leave_free(monkeypatch, 2.4)
+
+    with pytest.raises(SystemExit) as ended:
+        environment.set_up([part, *missing])
+
+    assert ended.value.code == 1
+    assert made == []
+    assert "has 2.4 GB free, and .venv-a, .venv-b need 2.5" in capsys.readouterr().err
+
+    _leave_free(monkeypatch, 2.6)
+    environment.set_up([part, *missing])
+    assert made == [part, *missing]
+
+
+def test_what_is_there_already_needs_no_room(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment._stamp(part)
+    _leave_free(monkeypatch, 0.0)
+
+    environment.set_up([part])
+
+
+def _leave_free(monkeypatch: pytest.MonkeyPatch, gigabytes: float) -> None:
+    monkeypatch.setattr(environment, "_has_nvidia_gpu", lambda: False)
+    monkeypatch.setattr(
+        environment.shutil, "disk_usage", lambda _: SimpleNamespace(free=gigabytes * 1e9)
+    )
 
 
 def test_an_interrupted_set_up_is_not_ready(part: Part) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -74,6 +76,71 @@ def test_the_tests_of_a_cluster_get_the_python_that_has_ray(
 
     assert _after_pytest(command) == cluster
     assert command is None or ".venv-ray" in command[0]
+
+
+def test_blender_runs_beside_the_rest_where_there_are_two_cores() -> None:
+    steps = runner._steps(["5.0", "4.2"], [])
+
+    own, others = runner._lanes(steps, 2)
+    assert [step.name for step in own] == ["lint", "format", "types", "tests"]
+    assert [step.name for step in others] == ["cluster", "bpy 5.0", "bpy 4.2"]
+    assert runner._lanes(steps, 1) == [[*own, *others]]
+    assert runner._lanes(own, 2) == [own]
+
+
+def test_lanes_run_side_by_side_and_name_their_lines(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Each of the two ends only when the other has begun."""
+    code = (
+        "import pathlib, sys, time\n"
+        "own, other = map(pathlib.Path, sys.argv[1:])\n"
+        "own.touch()\n"
+        "end = time.monotonic() + 30\n"
+        "while not other.exists() and time.monotonic() < end: time.sleep(0.01)\n"
+        "sys.exit(0 if other.exists() else 1)\n"
+    )
+    marks = [str(tmp_path / name) for name in "ab"]
+    first = runner.Step("first", [sys.executable, "-c", code, *marks])
+    second = runner.Step("second", [sys.executable, "-c", code, *reversed(marks)])
+    after = runner.Step("after", [sys.executable, "-c", "print('seen')"])
+
+    outcomes = runner._run_all([[first], [second, after]], False)
+
+    assert [outcome.step.name for outcome in outcomes] == ["first", "second", "after"]
+    assert all(outcome.passed for outcome in outcomes)
+    assert "after     seen" in capfd.readouterr().out.splitlines()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="an interrupt is sent otherwise on Windows")
+def test_an_interrupt_ends_every_lane() -> None:
+    path = contents.ROOT / "scripts" / "test.py"
+    code = (
+        "import importlib.util, sys\n"
+        f"sys.path.insert(0, {str(path.parent)!r})\n"
+        f"spec = importlib.util.spec_from_file_location('runner', {str(path)!r})\n"
+        "runner = sys.modules['runner'] = importlib.util.module_from_spec(spec)\n"
+        "spec.loader.exec_module(runner)\n"
+        "wait = [sys.executable, '-c', 'import os, time; print(os.getpid()); time.sleep(60)']\n"
+        "never = [sys.executable, '-c', 'print(0)']\n"
+        "lanes = [[runner.Step(n, wait), runner.Step('next', never)] for n in ('a', 'b')]\n"
+        "runner._run_all(lanes, False)\n"
+    )
+    command = [sys.executable, "-u", "-c", code]
+    begun: list[int] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        while len(begun) < 2:
+            words = process.stdout.readline().split()
+            begun += [int(words[1])] if len(words) == 2 and words[1].isdigit() else []
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+
+    assert process.returncode == 130
+    assert "next" not in rest
+    for number in begun:
+        with pytest.raises(ProcessLookupError):
+            os.kill(number, 0)
 
 
 @pytest.mark.parametrize(
