@@ -12,9 +12,9 @@ row `full`); `list` prints what each changes, as `scripts/train_away.py train` r
 is apart from training and goes over the runs that are there; finished rows stand in
 trainer/results/crossdiff.json and are not made again. Rows named after an action have none of it in
 3D: it is never seen, or seen as views from the start; `crouches-wild` goes on from `crouches-never`
-with crouches as wild footage. Rows that end in -longer go on from a row for half as many steps
-again, in space alone. `halves` trains the evaluators of FID-U and FID-L that evaluation takes from
-trainer/evaluation.
+with crouches as wild footage, `crouches-often` for three times as many steps. Rows that end in
+-longer go on from a row for half as many steps again, in space alone. `halves` trains the
+evaluators of FID-U and FID-L that evaluation takes from trainer/evaluation.
 
 Source: CrossDiff, ECCV 2024, tables 1 and 3, figure 6.
 """
@@ -88,6 +88,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "full": (),
     "half": (HALF, *SPACE_ALONE),
     "half-and-views": (HALF, AS_VIEWS),
+    "half-and-views-tied": (HALF, AS_VIEWS, "weights.ties_noise=true"),
     "apart": ("model.unified.has_shared=false",),
     "one-view": ("data.num_views=1",),
     "four-views": ("data.num_views=4",),  # as published; "full" has any azimuth
@@ -104,6 +105,10 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {  # the row that each goes on f
         f"{plural}-wild": (f"{plural}-never", (*WILD_STAGE, without, AS_VIEWS))
         for plural, without in WITHOUT.items()
     },
+    "crouches-often": (  # there are three times as many clips of them
+        "crouches-never",
+        (*WILD_STAGE, "loop.num_steps=1200", WITHOUT["crouches"], AS_VIEWS),
+    ),
 }
 SHOWN = (
     ("fid", "FID"),

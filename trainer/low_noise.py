@@ -101,9 +101,15 @@ def draw_timesteps(
     which way it goes.
     """
     part = torch.rand(count, generator=generator)
-    noisiest = last - last / 8 * torch.rand(count, generator=generator)
+    start = noisiest_from(last)
+    noisiest = last - (last - start) * torch.rand(count, generator=generator)
     is_noisiest = torch.rand(count, generator=generator) < noisiest_share
     return torch.where(is_noisiest, noisiest, lowest + (last - lowest) * part)
+
+
+def noisiest_from(last: float) -> float:
+    """The timestep from which on they are the noisiest: at most 4 % of the power is signal."""
+    return last - last / 8
 
 
 def roll_out(
