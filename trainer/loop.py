@@ -178,7 +178,7 @@ def train_stage(
                 figures = _validate(stage, emas)
                 report.figures(before + step, {**figures, "seconds": elapsed})
                 _save(stage, emas, "last", step, figures)
-                if figures["validation"] < best:
+                if stage.keeps_last or figures["validation"] < best:
                     best = figures["validation"]
                     _save(stage, emas, "best", step, figures)
             if step % settings.save_every == 0 or is_last or is_over:

@@ -48,7 +48,8 @@ class BatchSource(Protocol):
 class Stage:
     """A stretch of training.
 
-    `validate` gives figures by name; the first named "validation" decides which weights are kept.
+    `validate` gives figures by name; the one named "validation" decides which weights are kept,
+    unless the stage keeps the last: where no held-out clip shows what it learns.
     `save` writes a checkpoint to sample from, with the EMA weights loaded into the players. Where
     there are several stages, the players of a later one hold all that an earlier one has trained.
     """
@@ -58,5 +59,6 @@ class Stage:
     batches: BatchSource
     validate: Callable[[], Mapping[str, float]]
     save: Callable[[str, int, Mapping[str, float]], None]
+    keeps_last: bool = False
     num_steps: int | None = None  # None: as many as the run has
     steps_before: int = 0  # of the stages before it: figures are told by the step in the run

@@ -221,20 +221,13 @@ def _stage(
 ) -> Stage:
     objective, held_out = judged
     num_steps, before = counts[name]
-
-    def validate() -> Mapping[str, float]:
-        figures = objective.validate(held_out, VALIDATION_TIMESTEPS)
-        if isinstance(batches, WildSampler):
-            # no held-out clip in space shows what is learned from wild footage: the last is kept
-            return {**figures, "validation": -float(batches.num_drawn)}
-        return figures
-
     return Stage(
         name=name,
         players=(player,),
         batches=batches,
-        validate=validate,
+        validate=lambda: objective.validate(held_out, VALIDATION_TIMESTEPS),
         save=lambda kind, step, figures: saver.save(kind, name, before + step, figures),
+        keeps_last=isinstance(batches, WildSampler),  # held-out clips have 3D
         num_steps=num_steps,
         steps_before=before,
     )
