@@ -105,7 +105,7 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {  # the row that each goes on f
         f"{plural}-wild": (f"{plural}-never", (*WILD_STAGE, without, AS_VIEWS))
         for plural, without in WITHOUT.items()
     },
-    "crouches-often": (  # there are three times as many clips of them
+    "crouches-often": (  # three times as many clips are told by views as of hangs or kicks
         "crouches-never",
         (*WILD_STAGE, "loop.num_steps=1200", WITHOUT["crouches"], AS_VIEWS),
     ),

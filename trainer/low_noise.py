@@ -96,9 +96,8 @@ def draw_timesteps(
 ) -> Tensor:
     """Timesteps (count,) from lowest to last, not whole: uniform, but a share from the noisiest.
 
-    The noisiest are the last eighth of all timesteps. A turn over seconds shows through noise that
-    hides every frame, since it can be summed up; only at the noisiest levels must the text say
-    which way it goes.
+    A turn over seconds shows through noise that hides every frame, since it can be summed up; only
+    at the noisiest levels must the text say which way it goes.
     """
     part = torch.rand(count, generator=generator)
     start = noisiest_from(last)
@@ -108,7 +107,7 @@ def draw_timesteps(
 
 
 def noisiest_from(last: float) -> float:
-    """The timestep from which on they are the noisiest: at most 4 % of the power is signal."""
+    """The first of the noisiest timesteps, the last eighth of all."""
     return last - last / 8
 
 

@@ -62,7 +62,7 @@ class WildSampler:
     ) -> None:
         """make() gives the targets (N, F) of the bank's flat clips; path is where they are kept."""
         self._sampler, self._bank, self._make, self._path = sampler, bank, make, path
-        self.num_drawn = 0
+        self._num_drawn = 0
 
     def draw(self, generator: torch.Generator) -> TwoDomainBatch:
         """The next batch.
@@ -72,20 +72,20 @@ class WildSampler:
         """
         if not self._bank.has_made_up:
             self._bank.set_made_up(self._targets())
-        self.num_drawn += 1
+        self._num_drawn += 1
         return self._sampler.draw(generator)
 
     def waiting(self) -> list[list[int]]:
         """What the sampler has waiting, and behind it the number of batches drawn."""
-        return [*self._sampler.waiting(), [self.num_drawn]]
+        return [*self._sampler.waiting(), [self._num_drawn]]
 
     def restore(self, waiting: list[list[int]]) -> None:
         """Take up what `waiting` gave."""
-        *batches, [self.num_drawn] = waiting
+        *batches, [self._num_drawn] = waiting
         self._sampler.restore(batches)
 
     def _targets(self) -> Tensor:
-        if self.num_drawn:
+        if self._num_drawn:
             if not self._path.is_file():
                 raise CorpusError(
                     f"{self._path} is missing: it has the targets that this run began its wild "

@@ -173,10 +173,19 @@ def test_views_alone_teach_what_noise_and_words_give_if_so_set(
         batch, **{f.name: getattr(batch, f.name)[rows] for f in dataclasses.fields(batch)}
     )
     flat = replace(flat, is_told=torch.ones(len(rows), dtype=torch.bool))
+    asked: list[torch.Tensor] = []
+    stage.players[0].module.register_forward_pre_hook(lambda _, given: asked.append(given[1]))
 
     terms = stage.players[0].loss(flat, torch.Generator().manual_seed(1))
 
     assert (terms["tie 3d-3d"].item() > 0) is teaches
+    # where it does, the source is nothing but noise
+    assert set(asked[0].tolist()) == {49.0 if teaches else timestep}
+
+
+def test_noise_is_held_against_views_only_with_a_weight() -> None:
+    with pytest.raises(ValueError, match="tie above 0"):
+        replace(smoke().weights, tie=0.0, ties_noise=True)
 
 
 def test_a_control_in_space_alone_never_sees_a_view(corpus: Path, tmp_path: Path) -> None:

@@ -56,6 +56,8 @@ class CrossWeights:
         for name, value in vars(self).items():
             if value < 0:
                 raise ValueError(f"the weight {name} is {value}, needs 0 or more")
+        if self.ties_noise and not self.tie:
+            raise ValueError("ties_noise needs the weight tie above 0, it is 0")
 
     @property
     def paths(self) -> dict[tuple[str, str], float]:
@@ -153,6 +155,9 @@ class Objective:
         count, draws = len(batch.rows), self._draws
         timestep = draw_timesteps(count, 0.0, self._schedule.last, draws.noisiest_share, generator)
         text = blurred(batch.text, draws.text_noise, generator)
+        if weights.ties_noise:
+            is_noise = ~data.has_solid.cpu() & (timestep >= noisiest_from(self._schedule.last))
+            timestep[is_noise] = self._schedule.last
         if weights.uses_flat and (num_lifts := round(draws.lift_share * count)):
             # at the end of the batch, where footage is
             timestep[-num_lifts:] = 0.0
@@ -277,15 +282,14 @@ class Objective:
         """(B,) in which clips a motion in space is held against the view, where that is told.
 
         A lift needs no 3D for it. From space to space what comes out must be what went in, so a
-        clip without 3D has nothing to start from, except at the noisiest timesteps: there the
-        source tells next to nothing, and the mean over all that the words allow is asked for.
+        clip without 3D has nothing to start from, except at the last timestep, where the source of
+        any clip is noise: there the mean over all that the words allow is asked for.
         """
         if path[0] != SOLID:
             return batch.is_told
-        is_noise = timestep >= noisiest_from(self._schedule.last)
         starts = data.has_solid
         if weights.ties_noise:
-            starts = starts | is_noise.to(starts.device)
+            starts = starts | (timestep == self._schedule.last).to(starts.device)
         return batch.is_told & starts
 
     def _seen_error(self, restored: Tensor, data: Gathered, batch: TwoDomainBatch) -> Tensor:

@@ -227,7 +227,8 @@ def _stage(
         batches=batches,
         validate=lambda: objective.validate(held_out, VALIDATION_TIMESTEPS),
         save=lambda kind, step, figures: saver.save(kind, name, before + step, figures),
-        keeps_last=isinstance(batches, WildSampler),  # held-out clips have 3D
+        # no held-out clip shows what wild footage teaches
+        keeps_last=isinstance(batches, WildSampler),
         num_steps=num_steps,
         steps_before=before,
     )
