@@ -23,7 +23,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import environment_contents as contents
 import system_libraries
@@ -33,8 +32,7 @@ CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 CUDA_INDEX = "https://download.pytorch.org/whl/cu130"  # Windows only: elsewhere PyPI's is CUDA
 REACH_TIMEOUT_S = 4.0
 HEARTBEAT_S = 15.0
-DOWNLOADS_GB = 0.5  # what pip keeps while it installs
-CUDA_GB = 5.0  # torch's CUDA build and its libraries, over the CPU build
+CUDA_GB = 8.0  # torch's CUDA build and its libraries, with their download, over the CPU build
 STAMP = "marey-stamp.json"
 UNFINISHED = "marey-set-up-unfinished"
 LOG = "marey-set-up.log"
@@ -64,13 +62,17 @@ def require_python() -> None:
     sys.exit(2)
 
 
-def set_up(parts: Sequence[Part]) -> None:
-    """Have every part, or end the program with one line that says what is in the way."""
+def set_up(parts: Sequence[Part], optional: Sequence[Part] = ()) -> bool:
+    """Have every part, or end the program with one line that says what is in the way.
+
+    Returns whether the optional parts, which can be done without, are there too.
+    """
     try:
-        _require_space(parts)
+        _require_space([*parts, *optional])
         for part in parts:
             if not is_ready(part):
                 _make(part)
+        return all(_is_made(part) for part in optional)
     except system_libraries.MissingLibrariesError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
@@ -78,26 +80,19 @@ def set_up(parts: Sequence[Part]) -> None:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        _end_interrupted()
+        print("Set-up interrupted; the next run starts it over", file=sys.stderr)
+        sys.exit(130)
 
 
-def set_up_if_possible(part: Part) -> bool:
+def _is_made(part: Part) -> bool:
     """Have a part that can be done without; False after a line that says what is in the way."""
     try:
-        _require_space([part])
         if not is_ready(part):
             _make(part)
     except SetupError as error:
         print(error, file=sys.stderr)
         return False
-    except KeyboardInterrupt:
-        _end_interrupted()
     return True
-
-
-def _end_interrupted() -> NoReturn:
-    print("Set-up interrupted; the next run starts it over", file=sys.stderr)
-    sys.exit(130)
 
 
 def is_ready(part: Part) -> bool:
@@ -124,18 +119,33 @@ def continue_inside(folder: Path) -> None:
 
 
 def _require_space(parts: Sequence[Part]) -> None:
-    """Say before anything is downloaded that the disk has no room for all that is missing."""
-    missing = [part for part in parts if not python_of(part.folder).exists()]
+    """Say before anything is downloaded that the disk has no room for all that is missing.
+
+    What a folder holds already counts, be it of a smaller part or of an interrupted set-up.
+    """
+    missing: dict[Path, Part] = {}
+    for part in sorted(parts, key=lambda part: part.disk_gb):  # of one folder the largest
+        if not is_ready(part):
+            missing[part.folder] = part
     if not missing:
         return
-    has_cuda = any(part.has_torch for part in missing) and _has_nvidia_gpu()
-    needed = sum(part.disk_gb for part in missing) + DOWNLOADS_GB + has_cuda * CUDA_GB
+    needed = (
+        CUDA_GB if any(part.has_torch for part in missing.values()) and _has_nvidia_gpu() else 0.0
+    )
+    needed += max(part.download_mb for part in missing.values()) / 1000  # while it is unpacked
+    needed += sum(max(0.0, part.disk_gb - _size_gb(part.folder)) for part in missing.values())
     free = shutil.disk_usage(ROOT).free / 1e9
     if free < needed:
-        names = ", ".join(part.folder.name for part in missing)
         raise SetupError(
-            f"{ROOT} has {free:.1f} GB free, and {names} need {needed:.1f}: make room on that disk"
+            f"{ROOT} has {free:.1f} GB free, setting up "
+            f"{', '.join(folder.name for folder in missing)} needs {needed:.1f}: make room on that "
+            "disk"
         )
+
+
+def _size_gb(folder: Path) -> float:
+    files = (Path(at) / name for at, _, names in os.walk(folder) for name in names)
+    return sum(file.lstat().st_size for file in files) / 1e9
 
 
 def _make(part: Part) -> None:
@@ -143,7 +153,7 @@ def _make(part: Part) -> None:
         if is_ready(part):  # another set-up made it while this one waited
             return
         began = time.monotonic()
-        _say(f"Setting up {part.folder.name} ({part.name}, downloads {part.size})")
+        _say(f"Setting up {part.folder.name} ({part.name}, downloads about {part.download_mb} MB)")
         if part.name.startswith("bpy") and (missing := system_libraries.missing_packages()):
             system_libraries.install(missing)
         _make_folder(part.folder)

@@ -58,8 +58,8 @@ class Part:
     name: str
     folder: Path
     requirements: tuple[str, ...]
-    size: str  # of the download, in words, for the progress line
-    disk_gb: float  # of the whole folder, with torch's CPU build
+    download_mb: int  # with torch's CPU build, as is the next
+    disk_gb: float  # of the whole folder
     has_torch: bool = False
     constraints: Path | None = None
     pinned_files: tuple[PinnedFile, ...] = ()
@@ -72,7 +72,7 @@ def engine_part() -> Part:
         name="engine",
         folder=ROOT / ".venv",
         requirements=_of_project(extras=("engine",), groups=("build",)),
-        size="about 310 MB",
+        download_mb=310,
         disk_gb=1.8,
         has_torch=True,
         constraints=CONSTRAINTS,
@@ -86,7 +86,7 @@ def development_part() -> Part:
         name="development",
         folder=ROOT / ".venv",
         requirements=_of_project(extras=("engine", "trainer"), groups=("lint", "test", "build")),
-        size="about 410 MB",
+        download_mb=410,
         disk_gb=2.4,
         has_torch=True,
         constraints=CONSTRAINTS,
@@ -103,7 +103,7 @@ def blender_part(version: str) -> Part:
         folder=ROOT / f".venv-bpy-{version}",
         # numpy below 2: what 4.5 and 5.0 pin, and 4.2 was built for.
         requirements=(BPY_WHEELS[version], "numpy<2", *_of_project(("addon",), ("test",))),
-        size="about 380 MB",
+        download_mb=380,
         disk_gb=1.1,
     )
 
@@ -119,7 +119,7 @@ def cluster_part() -> Part:
         name="cluster",
         folder=ROOT / ".venv-ray",
         requirements=tuple(one for one in _of_project(extras=("ray",)) if one not in own),
-        size="about 80 MB",
+        download_mb=80,
         disk_gb=0.3,
         constraints=CONSTRAINTS,
         sees=ROOT / ".venv",

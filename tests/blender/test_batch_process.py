@@ -95,11 +95,11 @@ def start(shot: Path, jobs: list[dict[str, Any]], *words: object) -> subprocess.
 
 def run(shot: Path, jobs: list[dict[str, Any]], *words: object) -> tuple[int, list[Any], str]:
     """Exit code, the lines of standard output, and the text of standard error."""
-    process = start(shot, jobs, *words)
-    try:
-        out, errors = process.communicate(timeout=TIMEOUT_S)
-    finally:
-        process.kill()
+    with start(shot, jobs, *words) as process:
+        try:
+            out, errors = process.communicate(timeout=TIMEOUT_S)
+        finally:
+            process.kill()
     return process.returncode, [json.loads(line) for line in out.splitlines()], errors
 
 

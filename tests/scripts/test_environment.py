@@ -30,7 +30,7 @@ def part(tmp_path: Path) -> Part:
         name="engine",
         folder=folder,
         requirements=("numpy>=1.26",),
-        size="little",
+        download_mb=100,
         disk_gb=1.0,
     )
 
@@ -64,21 +64,24 @@ def test_changed_constraints_make_it_stale(part: Part, tmp_path: Path) -> None:
 def test_too_little_room_on_the_disk_is_said_before_anything_is_made(
     part: Part, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    missing = [replace(part, folder=part.folder.with_name(f".venv-{name}")) for name in "ab"]
+    environment._stamp(part)
+    missing = [replace(part, folder=part.folder.with_name(f".venv-{name}")) for name in "abc"]
     made: list[Part] = []
     monkeypatch.setattr(environment, "_make", made.append)
-    _leave_free(monkeypatch, 2.4)
+    _leave_free(monkeypatch, 3.0)
 
     with pytest.raises(SystemExit) as ended:
-        environment.set_up([part, *missing])
+        environment.set_up([part, *missing[:2]], optional=missing[2:])
 
     assert ended.value.code == 1
     assert made == []
-    assert "has 2.4 GB free, and .venv-a, .venv-b need 2.5" in capsys.readouterr().err
+    assert "has 3.0 GB free, setting up .venv-a, .venv-b, .venv-c needs 3.1" in (
+        capsys.readouterr().err
+    )
 
-    _leave_free(monkeypatch, 2.6)
-    environment.set_up([part, *missing])
-    assert made == [part, *missing]
+    _leave_free(monkeypatch, 3.2)
+    assert environment.set_up([part, *missing[:2]], optional=missing[2:])
+    assert made == missing
 
 
 def test_what_is_there_already_needs_no_room(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,6 +89,22 @@ def test_what_is_there_already_needs_no_room(part: Part, monkeypatch: pytest.Mon
     _leave_free(monkeypatch, 0.0)
 
     environment.set_up([part])
+
+
+def test_only_what_a_folder_lacks_needs_room(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a set-up that ended on a full disk, or of the smaller of two parts."""
+    environment._stamp(part)
+    (part.folder / environment.UNFINISHED).touch()
+    with (part.folder / "half-made").open("wb") as file:
+        file.truncate(600_000_000)
+    larger = replace(part, name="development", disk_gb=2.0)
+    monkeypatch.setattr(environment, "_make", lambda part: None)
+
+    _leave_free(monkeypatch, 1.4)
+    with pytest.raises(SystemExit):
+        environment.set_up([larger, part])
+    _leave_free(monkeypatch, 1.6)
+    environment.set_up([larger, part])
 
 
 def _leave_free(monkeypatch: pytest.MonkeyPatch, gigabytes: float) -> None:
@@ -138,12 +157,12 @@ def test_what_can_be_done_without_is_done_without(
 
     monkeypatch.setattr(environment, "_install", fail)
 
-    assert not environment.set_up_if_possible(part)
+    assert not environment.set_up([], optional=[part])
     assert "could not install ray" in capsys.readouterr().err
 
     environment._stamp(part)
     (part.folder / environment.UNFINISHED).unlink()
-    assert environment.set_up_if_possible(part)
+    assert environment.set_up([], optional=[part])
 
 
 def test_an_environment_finds_what_another_has(

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -78,20 +80,28 @@ def test_the_tests_of_a_cluster_get_the_python_that_has_ray(
     assert command is None or ".venv-ray" in command[0]
 
 
-def test_blender_runs_beside_the_rest_where_there_are_two_cores() -> None:
+def test_blender_runs_beside_the_rest_where_there_are_two_cores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     steps = runner._steps(["5.0", "4.2"], [])
 
-    own, others = runner._lanes(steps, 2)
+    monkeypatch.setattr(runner, "_num_cores", lambda: 2)
+    own, others = runner._lanes(steps, [])
     assert [step.name for step in own] == ["lint", "format", "types", "tests"]
     assert [step.name for step in others] == ["cluster", "bpy 5.0", "bpy 4.2"]
-    assert runner._lanes(steps, 1) == [[*own, *others]]
-    assert runner._lanes(own, 2) == [own]
+    assert runner._lanes(own, []) == [own]
+    assert runner._lanes(steps, ["--basetemp=here"]) == [[*own, *others]]
+
+    monkeypatch.setattr(runner, "_num_cores", lambda: 1)
+    assert runner._lanes(steps, []) == [[*own, *others]]
 
 
-def test_lanes_run_side_by_side_and_name_their_lines(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_lanes_run_side_by_side_on_their_share_of_the_cores(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each of the two ends only when the other has begun."""
+    monkeypatch.setattr(runner, "_num_cores", lambda: 6)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     code = (
         "import pathlib, sys, time\n"
         "own, other = map(pathlib.Path, sys.argv[1:])\n"
@@ -103,17 +113,30 @@ def test_lanes_run_side_by_side_and_name_their_lines(
     marks = [str(tmp_path / name) for name in "ab"]
     first = runner.Step("first", [sys.executable, "-c", code, *marks])
     second = runner.Step("second", [sys.executable, "-c", code, *reversed(marks)])
-    after = runner.Step("after", [sys.executable, "-c", "print('seen')"])
+    told = "import os; print(os.environ['OMP_NUM_THREADS'], 'threads')"
+    after = runner.Step("after", [sys.executable, "-c", told])
 
-    outcomes = runner._run_all([[first], [second, after]], False)
+    outcomes = runner.Run().all_of([[first], [second, after]])
 
     assert [outcome.step.name for outcome in outcomes] == ["first", "second", "after"]
     assert all(outcome.passed for outcome in outcomes)
-    assert "after     seen" in capfd.readouterr().out.splitlines()
+    assert "after    3 threads" in capfd.readouterr().out.splitlines()
+
+
+def test_what_breaks_in_one_lane_ends_the_other() -> None:
+    missing = runner.Step("missing", ["no-such-program"])
+    waiting = runner.Step("waits", [sys.executable, "-c", "import time; time.sleep(60)"])
+    began = time.monotonic()
+
+    with pytest.raises(FileNotFoundError, match="no-such-program"):
+        runner.Run().all_of([[waiting], [missing]])
+
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.skipif(os.name == "nt", reason="an interrupt is sent otherwise on Windows")
-def test_an_interrupt_ends_every_lane() -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_every_lane(sent: signal.Signals) -> None:
     path = contents.ROOT / "scripts" / "test.py"
     code = (
         "import importlib.util, sys\n"
@@ -123,21 +146,35 @@ def test_an_interrupt_ends_every_lane() -> None:
         "spec.loader.exec_module(runner)\n"
         "wait = [sys.executable, '-c', 'import os, time; print(os.getpid()); time.sleep(60)']\n"
         "never = [sys.executable, '-c', 'print(0)']\n"
-        "lanes = [[runner.Step(n, wait), runner.Step('next', never)] for n in ('a', 'b')]\n"
-        "runner._run_all(lanes, False)\n"
+        "def steps(*_):\n"
+        "    return [\n"
+        "        runner.Step('a', wait), runner.Step('next', never),\n"
+        "        runner.Step('b', wait, is_blender=True),\n"
+        "        runner.Step('next', never, is_blender=True),\n"
+        "    ]\n"
+        "runner._steps, runner._num_cores = steps, lambda: 2\n"
+        "runner.environment.set_up = lambda *_: True\n"
+        "sys.argv = ['test.py']\n"
+        "runner.main()\n"
     )
-    command = [sys.executable, "-u", "-c", code]
     begun: list[int] = []
+    command = [sys.executable, "-u", "-c", code]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        late = threading.Timer(30, process.kill)
+        late.start()
         assert process.stdout is not None
         while len(begun) < 2:
-            words = process.stdout.readline().split()
+            line = process.stdout.readline()
+            assert line
+            words = line.split()
             begun += [int(words[1])] if len(words) == 2 and words[1].isdigit() else []
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         rest = process.stdout.read()
+        late.cancel()
 
     assert process.returncode == 130
     assert "next" not in rest
+    assert "once more" not in rest
     for number in begun:
         with pytest.raises(ProcessLookupError):
             os.kill(number, 0)
@@ -180,7 +217,7 @@ def test_one_failed_step_fails_the_whole(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_step_that_hangs_is_stopped(capsys: pytest.CaptureFixture[str]) -> None:
     waiting = [sys.executable, "-c", "import time; time.sleep(60)"]
 
-    outcome = runner._run(runner.Step("hangs", waiting, timeout_s=0.5), False)
+    outcome = runner.Run().step(runner.Step("hangs", waiting, timeout_s=0.5))
 
     assert not outcome.passed
     assert "stopped" in outcome.closing
@@ -203,7 +240,7 @@ def test_a_blender_that_crashes_gets_one_more_go(
     )
     step = runner.Step("bpy", [sys.executable, "-c", code], is_pytest=True, is_blender=True)
 
-    outcome = runner._run(step, False)
+    outcome = runner.Run().step(step)
 
     assert outcome.passed is passed
     assert "crashed at first (exit -11)" in outcome.closing
@@ -215,9 +252,13 @@ def test_a_failed_test_is_not_repeated(tmp_path: Path) -> None:
     code = f"open({str(runs)!r}, 'a').write('x'); raise SystemExit(1)"
     step = runner.Step("bpy", [sys.executable, "-c", code], is_pytest=True, is_blender=True)
 
-    assert not runner._run(step, False).passed
+    assert not runner.Run().step(step).passed
     assert runs.read_text() == "x"
 
 
 def _after_pytest(command: list[str] | None) -> list[str] | None:
-    return None if command is None else command[command.index("pytest") + 1 :]
+    """The arguments, but for where the step keeps its cache."""
+    if command is None:
+        return None
+    words = command[command.index("pytest") + 1 :]
+    return words[2:] if words[:1] == ["-o"] else words

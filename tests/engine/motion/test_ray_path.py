@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
+import pytest
 import torch
 
 from engine.motion.ray_path import follow_rays
@@ -50,8 +53,17 @@ def test_where_nothing_is_seen_nothing_moves() -> None:
     assert turns.abs().max() == 0
 
 
+@pytest.fixture
+def two_threads() -> Generator[None]:
+    """As training has: PyTorch's LU of a batch failed with them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
 def test_a_batch_is_its_items() -> None:
-    torch.set_num_threads(2)  # as training does; PyTorch's LU of a batch failed after it
     joints = walk()
     sights = [sight_of(joints), sight_of(joints, azimuth=2.0)]
     both = sights[0][None]
