@@ -13,8 +13,8 @@ is apart from training and goes over the runs that are there; finished rows stan
 trainer/results/crossdiff.json and are not made again. Rows named after an action have none of it in
 3D: it is never seen, or seen as views from the start; `crouches-wild` goes on from `crouches-never`
 with crouches as wild footage, `crouches-often` for three times as many steps. Rows that end in
--longer go on from a row for half as many steps again, in space alone. `halves` trains the
-evaluators of FID-U and FID-L that evaluation takes from trainer/evaluation.
+-longer go on from a row for half as many steps again, in space alone; -1 is a second seed. `halves`
+trains the evaluators of FID-U and FID-L that evaluation takes from trainer/evaluation.
 
 Source: CrossDiff, ECCV 2024, tables 1 and 3, figure 6.
 """
@@ -100,7 +100,9 @@ SPACE_STAGE = ("loop.num_steps=600", "solid_stage=0.999", "weights.kept=0")
 WILD_STAGE = ("loop.num_steps=400", "solid_stage=0", "wild_stage=0.99", "data.unknown_share=0.3")
 LATER: dict[str, tuple[str, tuple[str, ...]]] = {  # the row that each goes on from, and how
     "space-longer": ("space", (*SPACE_STAGE, *SPACE_ALONE)),
+    "space-longer-1": ("space-1", (*SPACE_STAGE, *SPACE_ALONE)),
     "full-longer": ("full", SPACE_STAGE),
+    "full-longer-1": ("full-1", SPACE_STAGE),
     **{
         f"{plural}-wild": (f"{plural}-never", (*WILD_STAGE, without, AS_VIEWS))
         for plural, without in WITHOUT.items()
@@ -126,10 +128,11 @@ def settings_of(name: str) -> list[str]:
     """The --set values of a row; a name that ends in -1 has the second seed."""
     if name not in all_names():
         raise ExperimentError(f"There is no row {name!r}: {', '.join(all_names())}")
-    if name in LATER:
-        return ["loop.seed=0", "loop.warmup_steps=50", *LATER[name][1]]
     base = name.removesuffix("-1")
-    return [f"loop.seed={int(name != base)}", f"loop.num_steps={NUM_STEPS}", *ROWS[base]]
+    seed = f"loop.seed={int(name != base)}"
+    if name in LATER:
+        return [seed, "loop.warmup_steps=50", *LATER[name][1]]
+    return [seed, f"loop.num_steps={NUM_STEPS}", *ROWS[base]]
 
 
 def all_names() -> list[str]:
