@@ -88,7 +88,6 @@ ROWS: dict[str, tuple[str, ...]] = {
     "full": (),
     "half": (HALF, *SPACE_ALONE),
     "half-and-views": (HALF, AS_VIEWS),
-    "half-and-views-tied": (HALF, AS_VIEWS, "weights.ties_noise=true"),
     "apart": ("model.unified.has_shared=false",),
     "one-view": ("data.num_views=1",),
     "four-views": ("data.num_views=4",),  # as published; "full" has any azimuth

@@ -96,19 +96,14 @@ def draw_timesteps(
 ) -> Tensor:
     """Timesteps (count,) from lowest to last, not whole: uniform, but a share from the noisiest.
 
-    A turn over seconds shows through noise that hides every frame, since it can be summed up; only
-    at the noisiest levels must the text say which way it goes.
+    The noisiest are the last eighth of all timesteps. A turn over seconds shows through noise that
+    hides every frame, since it can be summed up; only at the noisiest levels must the text say
+    which way it goes.
     """
     part = torch.rand(count, generator=generator)
-    start = noisiest_from(last)
-    noisiest = last - (last - start) * torch.rand(count, generator=generator)
+    noisiest = last - last / 8 * torch.rand(count, generator=generator)
     is_noisiest = torch.rand(count, generator=generator) < noisiest_share
     return torch.where(is_noisiest, noisiest, lowest + (last - lowest) * part)
-
-
-def noisiest_from(last: float) -> float:
-    """The first of the noisiest timesteps, the last eighth of all."""
-    return last - last / 8
 
 
 def roll_out(

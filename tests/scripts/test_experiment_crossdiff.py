@@ -43,8 +43,6 @@ def test_rows_differ_in_what_they_are_named_after() -> None:
     assert training_of("full").weights.uses_flat
     assert (training_of("half").data.solid_share, training_of("half").data.flat_share) == (0.5, 0.0)
     assert training_of("half-and-views").data.flat_share == 1.0
-    assert not training_of("half-and-views").weights.ties_noise
-    assert training_of("half-and-views-tied").weights.ties_noise
     assert not training_of("apart").model.unified.has_shared
     assert training_of("one-view").data.num_views == 1
     for plural, action in (("kicks", "kick"), ("crouches", "crouch"), ("hangs", "hang")):

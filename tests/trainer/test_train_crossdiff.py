@@ -146,48 +146,6 @@ def test_clips_told_by_views_alone_teach_no_more_than_that(corpus: Path, tmp_pat
             assert parameter.grad is None or parameter.grad.abs().max() == 0, name
 
 
-@pytest.mark.parametrize(("timestep", "teaches"), [(46.0, True), (20.0, False)])
-def test_views_alone_teach_what_noise_and_words_give_if_so_set(
-    timestep: float,
-    teaches: bool,
-    corpus: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    plain = smoke()
-    training = replace(
-        plain,
-        data=replace(plain.data, solid_share=0.5, flat_share=1.0, unknown_share=0.0),
-        weights=replace(plain.weights, ties_noise=True),
-        lift_share=0.0,
-    )
-    monkeypatch.setattr(
-        "trainer.losses.two_domain.draw_timesteps",
-        lambda count, *_: torch.full((count,), timestep),
-    )
-    stage = stages(training, [corpus], tmp_path)[0]
-    batch = stage.batches.draw(torch.Generator().manual_seed(0))
-    num_solid = len(split_clips(load_corpus([corpus], "train"), training.data)[0])
-    rows = (batch.rows >= num_solid).nonzero()[:, 0]
-    flat = replace(
-        batch, **{f.name: getattr(batch, f.name)[rows] for f in dataclasses.fields(batch)}
-    )
-    flat = replace(flat, is_told=torch.ones(len(rows), dtype=torch.bool))
-    asked: list[torch.Tensor] = []
-    stage.players[0].module.register_forward_pre_hook(lambda _, given: asked.append(given[1]))
-
-    terms = stage.players[0].loss(flat, torch.Generator().manual_seed(1))
-
-    assert (terms["tie 3d-3d"].item() > 0) is teaches
-    # where it does, the source is nothing but noise
-    assert set(asked[0].tolist()) == {49.0 if teaches else timestep}
-
-
-def test_noise_is_held_against_views_only_with_a_weight() -> None:
-    with pytest.raises(ValueError, match="tie above 0"):
-        replace(smoke().weights, tie=0.0, ties_noise=True)
-
-
 def test_a_control_in_space_alone_never_sees_a_view(corpus: Path, tmp_path: Path) -> None:
     alone = [
         word

@@ -20,7 +20,7 @@ from trainer.data.feature_bank import FeatureBank, Gathered
 from trainer.data.statistics import Statistics
 from trainer.data.two_domain_examples import TwoDomainBatch
 from trainer.losses.motion_terms import feature_loss, feature_weights, path_loss, step_loss
-from trainer.low_noise import draw_timesteps, noisiest_from
+from trainer.low_noise import draw_timesteps
 from trainer.precision import autocast
 
 Batches = Sequence[tuple[FeatureBank, TwoDomainBatch]]
@@ -49,15 +49,12 @@ class CrossWeights:
     steps: float = 0.1  # of the steps that positions give, against the features
     path: float = 1.0  # of turns and ways over seconds
     tie: float = 0.0  # of how the motion in space is seen, against the view
-    ties_noise: bool = False  # what noise and words give too, against a view that has no 3D
     is_even: bool = False  # all features count the same, as published
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if value < 0:
                 raise ValueError(f"the weight {name} is {value}, needs 0 or more")
-        if self.ties_noise and not self.tie:
-            raise ValueError("ties_noise needs the weight tie above 0, it is 0")
 
     @property
     def paths(self) -> dict[tuple[str, str], float]:
@@ -155,9 +152,6 @@ class Objective:
         count, draws = len(batch.rows), self._draws
         timestep = draw_timesteps(count, 0.0, self._schedule.last, draws.noisiest_share, generator)
         text = blurred(batch.text, draws.text_noise, generator)
-        if weights.ties_noise:
-            is_noise = ~data.has_solid.cpu() & (timestep >= noisiest_from(self._schedule.last))
-            timestep[is_noise] = self._schedule.last
         if weights.uses_flat and (num_lifts := round(draws.lift_share * count)):
             # at the end of the batch, where footage is
             timestep[-num_lifts:] = 0.0
@@ -170,8 +164,8 @@ class Objective:
                 error = self._path_error(path, x0, data, batch)
                 terms["-".join(path)] = weight * _mean(error, self._counts(path, data))
         for path in ((SOLID, SOLID), (FLAT, SOLID)):
-            if weights.paths[path]:
-                terms |= self._motion_terms(path, x0[path], data, batch, timestep, weights)
+            if weight := weights.paths[path]:
+                terms |= self._motion_terms(path, weight, x0[path], data, batch, weights)
         return terms
 
     def validate(self, batches: Batches, timesteps: Sequence[int]) -> dict[str, float]:
@@ -247,15 +241,15 @@ class Objective:
     def _motion_terms(
         self,
         path: tuple[str, str],
+        weight: float,
         x0: Tensor,
         data: Gathered,
         batch: TwoDomainBatch,
-        timestep: Tensor,
         weights: CrossWeights,
     ) -> dict[str, Tensor]:
         """What a motion in space adds up to, over frames and as it is seen."""
         terms: dict[str, Tensor] = {}
-        name, weight = "-".join(path), weights.paths[path]
+        name = "-".join(path)
         restored = self._statistics[SOLID].restore(x0)
         recorded = data.has_solid & ~data.is_made_up
         if weights.steps or weights.path:
@@ -267,30 +261,10 @@ class Objective:
             terms[f"path {name}"] = weight * weights.path * ways
         if weights.tie and weights.uses_flat:
             error = self._seen_error(restored, data, batch)
-            counts = self._tied(path, data, batch, timestep, weights)
+            # a view that is lifted ties without any 3D; motion in space is itself where it starts
+            counts = batch.is_told & self._counts(path, data) if path[0] == SOLID else batch.is_told
             terms[f"tie {name}"] = weight * weights.tie * _mean(error, counts)
         return terms
-
-    def _tied(
-        self,
-        path: tuple[str, str],
-        data: Gathered,
-        batch: TwoDomainBatch,
-        timestep: Tensor,
-        weights: CrossWeights,
-    ) -> Tensor:
-        """(B,) in which clips a motion in space is held against the view, where that is told.
-
-        A lift needs no 3D for it. From space to space what comes out must be what went in, so a
-        clip without 3D has nothing to start from, except at the last timestep, where the source of
-        any clip is noise: there the mean over all that the words allow is asked for.
-        """
-        if path[0] != SOLID:
-            return batch.is_told
-        starts = data.has_solid
-        if weights.ties_noise:
-            starts = starts | (timestep == self._schedule.last).to(starts.device)
-        return batch.is_told & starts
 
     def _seen_error(self, restored: Tensor, data: Gathered, batch: TwoDomainBatch) -> Tensor:
         """(B,) how far motions (B, T, F) are, as seen from the batch's sides, from its views."""
