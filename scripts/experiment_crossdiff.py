@@ -94,7 +94,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     **{f"{plural}-never": (without,) for plural, without in WITHOUT.items()},
     **{f"{plural}-as-views": (without, AS_VIEWS) for plural, without in WITHOUT.items()},
 }
-AGAIN = ("space", "full", "half", "half-and-views")  # with a second seed
+AGAIN = ("space", "full", "half", "half-and-views", "apart")  # with a second seed
 SPACE_STAGE = ("loop.num_steps=600", "solid_stage=0.999", "weights.kept=0")
 WILD_STAGE = ("loop.num_steps=400", "solid_stage=0", "wild_stage=0.99", "data.unknown_share=0.3")
 LATER: dict[str, tuple[str, tuple[str, ...]]] = {  # the row that each goes on from, and how

@@ -102,7 +102,7 @@ def test_a_sheet_is_of_an_action_that_all_rows_share(tmp_path: Path, names: list
         experiment.sheet(args)
 
 
-@pytest.mark.parametrize("name", ["nothing", "apart-1", "half-longer"])
+@pytest.mark.parametrize("name", ["nothing", "one-view-1", "half-longer"])
 def test_an_unknown_row_is_refused(name: str) -> None:
     with pytest.raises(ExperimentError, match="There is no row"):
         experiment.settings_of(name)
