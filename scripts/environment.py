@@ -129,10 +129,9 @@ def _require_space(parts: Sequence[Part]) -> None:
             missing[part.folder] = part
     if not missing:
         return
-    needed = (
-        CUDA_GB if any(part.has_torch for part in missing.values()) and _has_nvidia_gpu() else 0.0
-    )
-    needed += max(part.download_mb for part in missing.values()) / 1000  # while it is unpacked
+    needed = max(part.download_mb for part in missing.values()) / 1000  # while it is unpacked
+    if any(part.has_torch for part in missing.values()) and _has_nvidia_gpu():
+        needed += CUDA_GB
     needed += sum(max(0.0, part.disk_gb - _size_gb(part.folder)) for part in missing.values())
     free = shutil.disk_usage(ROOT).free / 1e9
     if free < needed:
@@ -144,8 +143,12 @@ def _require_space(parts: Sequence[Part]) -> None:
 
 
 def _size_gb(folder: Path) -> float:
-    files = (Path(at) / name for at, _, names in os.walk(folder) for name in names)
-    return sum(file.lstat().st_size for file in files) / 1e9
+    size = 0
+    for at, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # another set-up works there, and pip tidies up
+                size += (Path(at) / name).lstat().st_size
+    return size / 1e9
 
 
 def _make(part: Part) -> None:

@@ -35,8 +35,8 @@ NAME_WIDTH = 9  # of a step's name before its lines
 BLENDER_TESTS = (ROOT / "tests" / "blender", ROOT / "tests" / "end_to_end")
 CLUSTER_TESTS = ROOT / "tests" / "trainer"
 CLUSTER = "cluster"
-# Twice to three times what each takes: bpy may hang at exit, and a hung run must not take the
-# others along.
+# Two to five times what each takes on quiet cores: bpy may hang at exit, Ray's nodes are slow to
+# start on busy ones, and a hung run must not take the others along.
 PLAIN_TIMEOUT_S = 18 * 60
 CLUSTER_TIMEOUT_S = 8 * 60
 BLENDER_TIMEOUT_S = 12 * 60

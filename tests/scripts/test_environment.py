@@ -107,6 +107,16 @@ def test_only_what_a_folder_lacks_needs_room(part: Part, monkeypatch: pytest.Mon
     environment.set_up([larger, part])
 
 
+def test_a_file_that_goes_while_a_folder_is_weighed_counts_nothing(
+    part: Part, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another set-up may be at work there."""
+    walked = [(str(part.folder), [], ["gone"])]
+    monkeypatch.setattr(environment.os, "walk", lambda folder: walked)
+
+    assert environment._size_gb(part.folder) == 0
+
+
 def _leave_free(monkeypatch: pytest.MonkeyPatch, gigabytes: float) -> None:
     monkeypatch.setattr(environment, "_has_nvidia_gpu", lambda: False)
     monkeypatch.setattr(
